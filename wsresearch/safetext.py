@@ -1,0 +1,59 @@
+"""Foreign text made safe to keep and to show; escaping for a particular display (HTML, a plot) is not here.
+
+Everything a peer can put into a message of ours (close reasons, HTTP bodies, headers, symbols, exception texts
+that quote them) passes through :func:`safe` once, before it is logged, recorded or raised.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+__all__ = ["MAX_CHARACTERS", "redact", "safe"]
+
+MAX_CHARACTERS: Final = 200
+"""Longest ``detail`` of an event row."""
+
+# A scheme, then anything up to white space, a quote or an angle bracket.
+_URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]+)", re.IGNORECASE)
+
+# ANSI control sequences go as a whole: with only the ESC removed, "[31m" would remain as noise.
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
+
+_SECRET: Final = re.compile(
+    r"\b(api[-_]?key|apikey|secret|token|signature|listen[-_]?key|password|authorization|cookie)"
+    r"(\s*[=:]\s*)(?:(?:bearer|basic)\s+)?[^\s&,;\"']+",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """Remove user names, passwords, query strings and named secrets from every URL and header in a text."""
+
+    def shortened(match: re.Match[str]) -> str:
+        scheme, rest = match.groups()
+        rest, query, _ = rest.partition("?")
+        authority, slash, path = rest.partition("/")
+        host = authority.rpartition("@")[2]
+        return f"{scheme}{host}{slash}{path}{'?…' if query else ''}"
+
+    return _SECRET.sub(r"\1\2…", _URL.sub(shortened, text))
+
+
+def safe(text: str, *, limit: int = MAX_CHARACTERS) -> str:
+    """Return foreign text as one line without control, bidi or escape characters, secrets or query strings.
+
+    Parameters
+    ----------
+    text
+        Anything; undecodable bytes should have been decoded with ``errors="replace"``.
+    limit
+        Longest result in characters; what is cut ends with an ellipsis.
+    """
+    # Twice the limit is enough to look at: a megabyte of close reason or HTTP body must not cost a megabyte of work.
+    text = _ANSI.sub("", text[: 20 * limit])
+    # Categories Cc, Cf (bidi marks and overrides, zero widths), Cs (surrogates), Co, Cn, Zl, Zp.
+    shown = (" " if unicodedata.category(c)[0] == "C" or unicodedata.category(c) in {"Zl", "Zp"} else c for c in text)
+    line = redact(" ".join("".join(shown).split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
