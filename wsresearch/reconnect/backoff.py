@@ -1,0 +1,325 @@
+"""Backoff policies: immutable values that yield the seconds to wait before each attempt of a streak.
+
+Not here: when to begin a new streak (:mod:`~wsresearch.reconnect.reset`), how many attempts are too many
+(:mod:`~wsresearch.reconnect.budget`), which failures deserve one (:mod:`~wsresearch.reconnect.causes`), and
+what other projects do (:mod:`~wsresearch.reconnect.presets`).
+
+Four laws hold here (:class:`Decorrelated` is the exception to the second, by its definition):
+
+- jitter scales with the delay: the spread of attempt n is a share of the bound of attempt n;
+- jitter comes after the clamp, so clients that have reached the cap still spread out;
+- nothing is rounded, which would put a herd back in step;
+- the generator of random numbers is an argument, so the same seed gives the same delays.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import islice, repeat
+from typing import Any, ClassVar, Protocol
+
+from wsresearch.errors import WsresearchError
+from wsresearch.reconnect.checked import LONGEST, checked_count, checked_number
+
+__all__ = [
+    "AttemptsExhausted",
+    "Constant",
+    "Decorrelated",
+    "EqualJitter",
+    "Exponential",
+    "FullJitter",
+    "Linear",
+    "Policy",
+    "Rng",
+    "bounded",
+    "growth",
+    "uniform",
+]
+
+
+class Rng(Protocol):
+    """A source of randomness; ``random.Random`` and ``numpy.random.Generator`` both are one."""
+
+    def random(self) -> float:
+        """Return the next number, uniform in [0, 1)."""
+        ...
+
+
+class AttemptsExhausted(WsresearchError):  # noqa: N818 - reads as what it says
+    """A policy handed to another library has no delay left: its ``max_attempts`` have all been made."""
+
+
+def bounded(default: float, *, low: float | str = 0.0, high: float | str = LONGEST, above_low: bool = False) -> Any:
+    """Declare a number of a policy with the range it must lie in.
+
+    A bound may be the name of a field declared before, so that ``cap`` is never below ``base``.
+    """
+    return field(default=default, metadata={"low": low, "high": high, "above_low": above_low})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy(ABC):
+    """How long to wait before each attempt of a streak.
+
+    A policy is a value: it holds no position. Each call of :meth:`delays` starts a new streak at the first
+    delay, which is what a reset does.
+
+    Parameters
+    ----------
+    max_attempts
+        Attempts in one streak, at least 1; ``delays()`` ends after that many. None means no limit.
+
+    Raises
+    ------
+    UsageError
+        If a parameter lies outside its range; the message names the parameter, the value and the range.
+    """
+
+    name: ClassVar[str]
+    """What the policy is called on the command line and in text."""
+
+    max_attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_attempts is not None:
+            checked_count("max_attempts", self.max_attempts)
+        for each in fields(self):
+            if "low" in each.metadata:
+                # An int is taken and kept as a float: equal policies have equal texts.
+                object.__setattr__(self, each.name, self._in_range(each.name, **each.metadata))
+
+    def _in_range(self, name: str, *, low: float | str, high: float | str, above_low: bool) -> float:
+        return checked_number(
+            name,
+            getattr(self, name),
+            low=getattr(self, low) if isinstance(low, str) else low,
+            high=getattr(self, high) if isinstance(high, str) else high,
+            above_low=above_low,
+            low_is=low if isinstance(low, str) else "",
+            high_is=high if isinstance(high, str) else "",
+        )
+
+    def delays(self, rng: Rng) -> Iterator[float]:
+        """Start a streak.
+
+        Parameters
+        ----------
+        rng
+            Where jitter comes from. A policy without jitter never touches it.
+
+        Returns
+        -------
+        Iterator[float]
+            Seconds before attempt 1, 2, …; it ends after ``max_attempts`` values, or never.
+        """
+        return islice(self._streak(rng), self.max_attempts)
+
+    @abstractmethod
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        """Yield the delays of a streak without an end."""
+
+    def __call__(self) -> Generator[float]:
+        """Start a streak for ``websockets.connect(..., reconnect_delays=policy)``.
+
+        Nobody can pass a generator of random numbers on that way, so each streak draws from one of its own,
+        seeded by the operating system; the generator that a program shares is never touched.
+
+        Raises
+        ------
+        AttemptsExhausted
+            By ``next()``, once ``max_attempts`` delays were given: a plain end of the generator would reach
+            the caller as a ``RuntimeError`` that tells nothing.
+        """
+        yield from self.delays(random.Random())
+        raise AttemptsExhausted(
+            f"no attempt of {self} has succeeded; raise max_attempts, or leave it out to go on for ever"
+        )
+
+    def __str__(self) -> str:
+        own = [each.name for each in fields(self) if each.name != "max_attempts"]
+        parameters = [f"{name}={_text(getattr(self, name))}" for name in own]
+        if self.max_attempts is not None:
+            parameters.append(f"max_attempts={self.max_attempts}")
+        return f"{self.name}({', '.join(parameters)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant(Policy):
+    """The same delay each time.
+
+    Parameters
+    ----------
+    delay
+        Seconds, at least 0. Zero means reconnecting at once, for ever: give it a budget.
+    """
+
+    name: ClassVar[str] = "constant"
+    delay: float = bounded(5.0)
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        return repeat(self.delay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear(Policy):
+    """Delay n is ``min(step * n, cap)``, n from 1.
+
+    Parameters
+    ----------
+    step, cap
+        Seconds; ``step`` above 0, ``cap`` at least ``step``.
+    """
+
+    name: ClassVar[str] = "linear"
+    step: float = bounded(1.0, above_low=True)
+    cap: float = bounded(30.0, low="step")
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        attempt = 1
+        while (delay := self.step * attempt) < self.cap:
+            yield delay
+            attempt += 1
+        yield from repeat(self.cap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exponential(Policy):
+    """Delay n is ``min(base * factor**n, cap)`` with **n from 1**: delay 1 is base × factor, NOT base.
+
+    The defaults give 2, 4, 8, 16, 32, 60, 60, … s. For a streak that begins at 1 s and doubles, say
+    ``Exponential(base=0.5)``. No jitter: clients that lose the same server come back in step.
+
+    Parameters
+    ----------
+    base
+        Seconds, above 0.
+    factor
+        Growth from one delay to the next, 1 to 100.
+    cap
+        Seconds, at least ``base``.
+
+    Notes
+    -----
+    RFC 6455, section 7.2.3, asks for a truncated binary exponential backoff after an abnormal closure.
+    """
+
+    name: ClassVar[str] = "exponential"
+    base: float = bounded(1.0, above_low=True)
+    factor: float = bounded(2.0, low=1.0, high=100.0)
+    cap: float = bounded(60.0, low="base")
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        return growth(self.base * self.factor, self.factor, self.cap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullJitter(Policy):
+    """Delay n is uniform between ``floor`` and ``min(base * 2**(n - 1), cap)``, n from 1.
+
+    Of the policies here it spreads a herd of clients best for the fewest attempts.
+
+    Parameters
+    ----------
+    base
+        Seconds, above 0: the upper bound of the first delay.
+    cap
+        Seconds, at least ``base``.
+    floor
+        Seconds, from 0 to ``base``. Zero is the formula as published.
+
+    Notes
+    -----
+    The floor is the lower end of the interval, not a clamp on the draw. A clamp would heap the share
+    ``floor / bound`` of all clients on one and the same instant, which is the herd that jitter is there to
+    break up; moving the end keeps the delay continuous, with the mean (floor + bound) / 2.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: ``random(0, min(cap,
+    base * 2**attempt))`` with attempts from 0.
+    """
+
+    name: ClassVar[str] = "full-jitter"
+    base: float = bounded(1.0, above_low=True)
+    cap: float = bounded(30.0, low="base")
+    floor: float = bounded(0.1, high="base")
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        return (uniform(rng, self.floor, bound) for bound in growth(self.base, 2.0, self.cap))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualJitter(Policy):
+    """Delay n is half of ``min(base * 2**(n - 1), cap)``, plus a uniform draw from the other half.
+
+    Parameters
+    ----------
+    base, cap
+        Seconds; ``base`` above 0, ``cap`` at least ``base``.
+
+    Notes
+    -----
+    Source: M. Brooker, as for :class:`FullJitter`.
+    """
+
+    name: ClassVar[str] = "equal-jitter"
+    base: float = bounded(1.0, above_low=True)
+    cap: float = bounded(30.0, low="base")
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        return (uniform(rng, bound / 2, bound) for bound in growth(self.base, 2.0, self.cap))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decorrelated(Policy):
+    """Each delay is ``min(cap, uniform(base, 3 * previous))``; before the first, ``previous`` is ``base``.
+
+    Parameters
+    ----------
+    base, cap
+        Seconds; ``base`` above 0, ``cap`` at least ``base``.
+
+    Notes
+    -----
+    Source: M. Brooker, as for :class:`FullJitter`. As published the clamp comes after the draw here, so that
+    at the cap about two thirds of the draws are exactly ``cap``.
+    """
+
+    name: ClassVar[str] = "decorrelated"
+    base: float = bounded(1.0, above_low=True)
+    cap: float = bounded(30.0, low="base")
+
+    def _streak(self, rng: Rng) -> Iterator[float]:
+        delay = self.base
+        while True:
+            delay = min(self.cap, uniform(rng, self.base, 3 * delay))
+            yield delay
+
+
+def growth(start: float, factor: float, cap: float) -> Iterator[float]:
+    """Yield ``min(start * factor**k, cap)`` for k = 0, 1, …
+
+    Multiplied step by step, so that no exponent grows with k: attempt 10,000 costs what attempt 1 does and
+    cannot overflow.
+    """
+    delay = min(start, cap)
+    while delay < cap:
+        yield delay
+        if factor == 1.0:
+            break
+        delay *= factor
+    yield from repeat(min(delay, cap))
+
+
+def uniform(rng: Rng, low: float, high: float) -> float:
+    """Draw one number between ``low`` and ``high``; rounding may give ``high`` itself."""
+    return low + (high - low) * rng.random()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "/".join(repr(each) for each in value)
+    return repr(value)
