@@ -1,0 +1,315 @@
+"""The collector on virtual time: rules of reconnection as a user sees them, in what is written to disk."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from tests.simnet import EPOCH_NS, Opens, Refuses, SimTransport, Tape, trade
+from tests.virtual import run_virtually
+from wsresearch.api import make_config
+from wsresearch.capture.reader import Reader
+from wsresearch.collect.collector import Collector
+from wsresearch.collect.recorder import Immediately
+from wsresearch.errors import CaptureBusy, NotACapture, UsageError
+from wsresearch.reconnect.causes import Cause, Failure
+from wsresearch.study import holes, outages
+
+RESET = Failure(cause=Cause.RESET, detail="connection reset by the peer", close_by="peer")
+EMPTY_CLOSE = Failure(cause=Cause.CLOSED, close_code=1000, close_by="peer")
+
+
+def collect(root: Path, venue: Any, *, seconds: float, **options: Any) -> tuple[int, SimTransport]:
+    """Run a collector against a scripted venue for so many virtual seconds."""
+    net = SimTransport(venue)
+    config = make_config("binance:btcusdt", root, duration=seconds, seed=1, **options)
+
+    async def main() -> int:
+        async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
+            return await collector.run()
+
+    return run_virtually(main()), net
+
+
+def verify(root: Path) -> Any:
+    from wsresearch.capture.verify import verify as check
+
+    return check(root)
+
+
+def kinds(root: Path, kind: str) -> pa.Table:
+    events = Reader(root).events()
+    return events.filter(pc.equal(events["kind"], kind))
+
+
+def test_a_server_that_accepts_and_closes_is_not_hammered(tmp_path: Path) -> None:
+    """Ten minutes against a server that closes at once: never more attempts in any window than the budget allows."""
+    venue = lambda number, now: Opens(script=[(0.0, EMPTY_CLOSE)])  # noqa: E731
+    code, net = collect(
+        tmp_path / "c", venue, seconds=600, policy="constant", policy_args={"delay": "0.1"}, budget="60/300"
+    )
+    assert code == 0
+    for first in net.attempts:
+        assert sum(first <= at < first + 300 for at in net.attempts) <= 60
+    assert len(net.attempts) > 60
+    assert net.most_live == 1
+
+
+def test_the_budget_outlives_the_process(tmp_path: Path) -> None:
+    """A collector restarted in a crash loop does not get a fresh budget: attempts of earlier runs count."""
+    venue = lambda number, now: Refuses()  # noqa: E731
+    options = {"policy": "constant", "policy_args": {"delay": "1"}, "budget": "5/1000"}
+    _, first = collect(tmp_path / "c", venue, seconds=20, **options)
+    _, second = collect(tmp_path / "c", venue, seconds=20, **options)
+    assert len(first.attempts) == 5
+    assert second.attempts == []
+
+
+def test_the_seed_gives_up_after_ten_attempts_and_says_so(tmp_path: Path) -> None:
+    """The original policy: 2, 4, 8, 16, 32, 60, 60, 60, 60, 60 s after a loss, then gave_up and exit code 4."""
+
+    def venue(number: int, now: float) -> Opens | Refuses:
+        return Opens(script=[(0.1, trade(1, now)), (5.0, RESET)]) if number == 1 else Refuses(after=0.0)
+
+    code, net = collect(tmp_path / "c", venue, seconds=10_000, policy="seed")
+    assert code == 4
+    waits = [round(b - a, 6) for a, b in zip(net.attempts[1:], net.attempts[2:], strict=False)]
+    lost = kinds(tmp_path / "c", "lost")["time"].cast(pa.int64())[0].as_py()
+    assert net.attempts[1] - (lost - EPOCH_NS) / 1e9 == pytest.approx(2, abs=1e-6)
+    assert waits == [4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert kinds(tmp_path / "c", "gave_up").num_rows == 1
+    assert outages(Reader(tmp_path / "c").events())["censored"].to_pylist() == [True]
+
+
+def test_the_seed_starts_anew_after_a_market_message(tmp_path: Path) -> None:
+    """With the reset rule `message` one trade returns the policy to 2 s, as the original does."""
+
+    def venue(number: int, now: float) -> Opens:
+        return Opens(script=[(0.1, trade(number, now)), (0.5, RESET)])
+
+    _, net = collect(tmp_path / "c", venue, seconds=30, policy="seed", budget="1000/300")
+    drawn = [value for value in kinds(tmp_path / "c", "backoff")["drawn"].to_pylist() if value is not None]
+    assert drawn
+    assert set(drawn) == {2.0}
+
+
+def test_after_a_stable_connection_the_first_attempt_is_immediate(tmp_path: Path) -> None:
+    """A connection that delivered for over a minute is replaced at once, with the default rules."""
+    tape = Tape()
+
+    def venue(number: int, now: float) -> Opens:
+        return Opens(script=tape.from_(now, until=now + 70, then=RESET) if number == 1 else tape.from_(now))
+
+    _, net = collect(tmp_path / "c", venue, seconds=100)
+    assert net.attempts[1] - net.attempts[0] == pytest.approx(0.03 + 70, abs=1e-3)
+
+
+def test_holes_are_exactly_what_was_not_received(tmp_path: Path) -> None:
+    """While we are away the venue goes on: every id is either stored once or in exactly one recorded hole."""
+    tape = Tape(every=0.25)
+
+    def venue(number: int, now: float) -> Opens | Refuses:
+        if number in {3, 4}:
+            return Refuses()
+        return Opens(script=tape.from_(now, until=now + 20, then=RESET))
+
+    collect(tmp_path / "c", venue, seconds=120, policy="constant", policy_args={"delay": "2"})
+    reader = Reader(tmp_path / "c")
+    ids = reader.trades()["trade_id"].to_pylist()
+    missing = [
+        number for row in holes(reader.events()).to_pylist() for number in range(row["first_id"], row["last_id"] + 1)
+    ]
+    assert len(ids) == len(set(ids))
+    assert sorted(ids + missing) == list(range(min(ids), max(ids) + 1))
+    assert missing
+    result = verify(tmp_path / "c")
+    assert result.as_json()["ok"], result.as_json()["problems"]
+    table = outages(reader.events())
+    assert table["ids_lost"].to_pylist() == [
+        sum(row["count"] for row in holes(reader.events()).to_pylist() if row["outage"] == number)
+        for number in table["outage"].to_pylist()
+    ]
+
+
+def test_silence_is_noticed_although_the_connection_lives(tmp_path: Path) -> None:
+    """An open connection without market data for idle_timeout is given up as stalled, and recovered from."""
+    tape = Tape()
+
+    def venue(number: int, now: float) -> Opens:
+        return Opens(script=tape.from_(now, until=now + 5) if number == 1 else tape.from_(now))
+
+    collect(tmp_path / "c", venue, seconds=60, idle_timeout=10.0)
+    table = outages(Reader(tmp_path / "c").events())
+    assert table["cause"].to_pylist() == ["stalled"]
+    assert table["detect"].to_pylist() == [pytest.approx(10, abs=1e-3)]
+    assert table["censored"].to_pylist() == [False]
+
+
+def test_the_phases_of_an_outage_add_up_to_its_silence(tmp_path: Path) -> None:
+    """Silence = detect + backoff + connect + first message, to a microsecond, in what was written to disk."""
+    tape = Tape()
+
+    def venue(number: int, now: float) -> Opens | Refuses:
+        return Refuses() if number % 3 == 0 else Opens(script=tape.from_(now, until=now + 7, then=RESET))
+
+    collect(tmp_path / "c", venue, seconds=300)
+    rows = [row for row in outages(Reader(tmp_path / "c").events()).to_pylist() if not row["censored"]]
+    assert len(rows) > 5
+    for row in rows:
+        total = row["detect"] + row["backoff"] + row["connect"] + row["first_message"]
+        assert row["silence"] == pytest.approx(total, abs=1e-6)
+        assert (row["ended"] - row["began"]).total_seconds() == pytest.approx(row["silence"], abs=2e-6)
+
+
+def test_duplicates_and_late_rows_are_stored_once(tmp_path: Path) -> None:
+    """Rows that come twice are stored once; rows out of order are stored, and leave no hole behind."""
+    script = [(0.1, trade(n, t)) for t, n in enumerate([1, 2, 4, 3, 3, 4, 5, 9, 2, 6, 7, 8, 10])]
+    collect(tmp_path / "c", lambda number, now: Opens(script=script), seconds=20)
+    reader = Reader(tmp_path / "c")
+    assert reader.trades()["trade_id"].to_pylist() == [1, 2, 4, 3, 5, 9, 6, 7, 8, 10]
+    assert holes(reader.events()).num_rows == 0
+    assert verify(tmp_path / "c").as_json()["ok"]
+
+
+def test_a_second_run_continues_the_numbers_and_tells_the_hole_of_the_stop(tmp_path: Path) -> None:
+    """Runs of one capture are one story: connections and outages count on, and what a stop cost is a hole."""
+    tape = Tape(every=1.0)
+    collect(tmp_path / "c", lambda n, now: Opens(script=tape.from_(now, until=now + 5.5, then=RESET)), seconds=20)
+    first = Reader(tmp_path / "c").events()
+    # The venue is 100 trades further when we come back.
+    collect(tmp_path / "c", lambda n, now: Opens(script=[(0.1, trade(200 + n, now + 100))]), seconds=3)
+    second = kinds(tmp_path / "c", "run_started")
+    assert second["run"].to_pylist() == [1, 2]
+    opened = kinds(tmp_path / "c", "opened")["connection"].to_pylist()
+    assert opened == list(range(1, len(opened) + 1))
+    told = holes(Reader(tmp_path / "c").events()).to_pylist()
+    assert told[-1]["where"] == "stop"
+    assert told[-1]["last_id"] == 200
+    seq = Reader(tmp_path / "c").events()["seq"].to_pylist()
+    assert seq == list(range(1, len(seq) + 1))
+    assert len(seq) > first.num_rows
+
+
+def test_bad_rows_are_counted_by_kind_and_cost_nothing_else(tmp_path: Path) -> None:
+    """Garbage between trades is counted, sampled and told, and the trades around it are all there."""
+    script: list[tuple[float, bytes]] = []
+    for number in range(1, 40):
+        script.append((0.05, trade(number, number * 0.1)))
+        script.append((0.05, b"{garbage" if number % 2 else trade(number, 0).replace(b'"100.5"', b'"1e2"')))
+    collect(tmp_path / "c", lambda n, now: Opens(script=script), seconds=10)
+    reader = Reader(tmp_path / "c")
+    assert reader.trades()["trade_id"].to_pylist() == list(range(1, 40))
+    assert pc.sum(reader.stats()["rejected"]).as_py() == 39
+    details = [row["detail"] for row in kinds(tmp_path / "c", "error").to_pylist() if row["cause"] == "rejected"]
+    assert any("json" in detail for detail in details)
+    samples = list((tmp_path / "c" / "quarantine").glob("rejects-run-*.jsonl"))
+    assert sum(len(path.read_text().splitlines()) for path in samples) == 39
+
+
+def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:
+    """When the queue is full, drops are counted and become holes; the connection is not blamed for our slowness."""
+
+    class Slow(Immediately):
+        """A disk that takes its time: jobs are done when the test says so."""
+
+        def __init__(self) -> None:
+            self.held: list[Any] = []
+            self.open = False
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if self.open:
+                return super().submit(fn, *args, **kwargs)
+            from concurrent.futures import Future
+
+            future: Any = Future()
+            self.held.append((future, fn, args, kwargs))
+            return future
+
+        def release(self) -> None:
+            self.open = True
+            for future, fn, args, kwargs in self.held:
+                future.set_result(fn(*args, **kwargs))
+
+    slow = Slow()
+    net = SimTransport(lambda n, now: Opens(script=[(0.001, trade(k, k * 0.001)) for k in range(1, 5001)]))
+    config = make_config("binance:btcusdt", tmp_path / "c", duration=60, queue_bytes=1 << 16, idle_timeout=2.0)
+
+    async def main() -> None:
+        async with Collector(config, transport=net, executors=(slow, Immediately())) as collector:
+            running = asyncio.create_task(collector.run())
+            await asyncio.sleep(6)
+            slow.release()
+            collector.stop()
+            await running
+
+    run_virtually(main())
+    reader = Reader(tmp_path / "c")
+    stored = reader.trades()["trade_id"].to_pylist()
+    dropped = pc.sum(reader.stats()["dropped"]).as_py()
+    assert dropped > 1000
+    assert len(stored) + dropped == 5000
+    assert kinds(tmp_path / "c", "stalled").num_rows <= 1
+    assert any(row["cause"] == "overflow" for row in kinds(tmp_path / "c", "error").to_pylist())
+
+
+@pytest.mark.parametrize("when", [0.0, 0.02, 0.5, 3.0, 3.5, 9.9])
+def test_stop_is_immediate_from_every_state(tmp_path: Path, when: float) -> None:
+    """Stopping while connecting, open, stalled or backing off ends the run at once, with everything sealed."""
+
+    def venue(number: int, now: float) -> Opens | Refuses:
+        if number == 1:
+            return Opens(after=0.1, script=Tape().from_(now, until=now + 3, then=RESET))
+        return Refuses(after=1.0)
+
+    net = SimTransport(venue)
+    config = make_config("binance:btcusdt", tmp_path / "c", policy="constant", policy_args={"delay": "30"})
+
+    async def main() -> float:
+        async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
+            running = asyncio.create_task(collector.run())
+            await asyncio.sleep(when)
+            asked = net.now()
+            collector.stop()
+            collector.stop("asked twice")
+            assert await running == 0
+            return net.now() - asked
+
+    assert run_virtually(main()) < 0.1
+    assert not list((tmp_path / "c" / "journal").iterdir())
+    assert kinds(tmp_path / "c", "stopped").num_rows == 1
+
+
+def test_two_collectors_on_one_directory(tmp_path: Path) -> None:
+    """The second one is refused at once, and told who holds it."""
+    config = make_config("binance:btcusdt", tmp_path / "c")
+    net = SimTransport(lambda n, now: Opens())
+
+    async def main() -> None:
+        async with Collector(config, transport=net, executors=(Immediately(), Immediately())):
+            with pytest.raises(CaptureBusy, match="pid"):
+                async with Collector(config, transport=net, executors=(Immediately(), Immediately())):
+                    pass
+
+    run_virtually(main())
+
+
+def test_a_directory_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+    """A folder with a user's own files is no capture, and nothing in it changes."""
+    (tmp_path / "thesis.txt").write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(NotACapture):
+        collect(tmp_path, lambda n, now: Opens(), seconds=1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_other_symbols_need_another_directory(tmp_path: Path) -> None:
+    """A capture is of one venue and its symbols; mixing them by mistake is refused with both named."""
+    collect(tmp_path / "c", lambda n, now: Opens(), seconds=1)
+    config = make_config("binance:ethusdt", tmp_path / "c")
+    with pytest.raises(UsageError, match="ETHUSDT"):
+        run_virtually(Collector(config).__aenter__())

@@ -1,0 +1,105 @@
+"""The rows that tell of the connection: events as they happen, stats once a second; deciding is not here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from wsresearch.collect.inbox import Inbox
+from wsresearch.collect.intake import Tally
+from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.status import cause_after
+from wsresearch.reconnect.causes import Cause
+from wsresearch.safetext import safe
+from wsresearch.schema import EVENTS, EventKind
+
+__all__ = ["Chronicle"]
+
+_log = logging.getLogger(__name__)
+
+_BLANK: Final[dict[str, Any]] = dict.fromkeys(EVENTS.names)
+
+# INFO is one line per attempt or outage; nothing per message.
+_LOGGED: Final = frozenset(EventKind) - {EventKind.HOLE, EventKind.HOLE_FILLED, EventKind.BACKOFF}
+
+
+class Chronicle:
+    """Writes event and stats rows, and keeps the sums that a status tells.
+
+    Parameters
+    ----------
+    recorder
+        Takes the rows.
+    run
+        Number of the run.
+    seq
+        Number of the last event row before it.
+
+    Attributes
+    ----------
+    totals
+        What the run has counted so far.
+    cause
+        Why the last connection or attempt ended, None once that is mended.
+    """
+
+    def __init__(self, recorder: Recorder, *, run: int, seq: int) -> None:
+        self.totals = dict.fromkeys(("messages", "trades", "bytes", "rejected", "dropped", "holes"), 0)
+        self.cause: str | None = None
+        self._recorder = recorder
+        self._run = run
+        self._seq = seq
+
+    def event(self, kind: EventKind, at_ns: int, **columns: Any) -> None:
+        """Write an event row; it is flushed at once and never dropped."""
+        self._seq += 1
+        row = _BLANK | columns | {"seq": self._seq, "time": at_ns, "run": self._run, "kind": kind}
+        if row["detail"] is not None:
+            row["detail"] = safe(row["detail"])
+        if kind is EventKind.HOLE:
+            self.totals["holes"] += 1
+        self.cause = cause_after(self.cause, kind, row["cause"])
+        self._recorder.event(row, now_ns=at_ns)
+        if kind in _LOGGED:
+            told = {name: value for name, value in columns.items() if value is not None}
+            _log.info("%s %s", kind, told)
+
+    def second(
+        self,
+        now_ns: int,
+        inbox: Inbox,
+        tally: Tally,
+        *,
+        note: Callable[..., None],
+        connection: int,
+        ping_rtt: float | None,
+    ) -> int:
+        """Write what the last second brought, with an ``error`` row for what was lost in it; return the drops."""
+        counted = inbox.count()
+        rejected = tally.rejected.total()
+        row: dict[str, Any] = {
+            "time": now_ns,
+            "run": self._run,
+            "connection": connection,
+            "messages": counted.messages,
+            "trades": tally.trades,
+            "bytes": counted.bytes,
+            "rejected": rejected,
+            "dropped": counted.dropped,
+            "queue_bytes": inbox.held_bytes,
+            "ping_rtt": ping_rtt,
+            "lag": tally.lag,
+        }
+        for name in self.totals.keys() & row.keys():
+            self.totals[name] += row[name]
+        if rejected:
+            kinds = json.dumps(dict(sorted(tally.rejected.items())))
+            note(EventKind.ERROR, now_ns, cause=Cause.REJECTED, detail=kinds)
+        if counted.dropped:
+            lost = f"{counted.dropped} messages ({counted.dropped_bytes} bytes) found no room in the queue"
+            note(EventKind.ERROR, now_ns, cause=Cause.OVERFLOW, detail=lost)
+        self._recorder.stats(row, now_ns=now_ns)
+        self._recorder.every_second(now_ns=now_ns)
+        return counted.dropped

@@ -1,0 +1,408 @@
+"""The collector: drives the lifecycle with what the transport reports, and feeds the journal; rules are not here.
+
+Every source of news (an attempt that ends, a link that is lost, messages, a request to stop) calls
+``_handle`` with a signal, on the one event loop; ``run`` itself only waits for the next deadline, a stop or the
+end. So there is no second place that could decide to connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from wsresearch.capture.identity import open_for_collecting, replace_config
+from wsresearch.capture.layout import Layout
+from wsresearch.capture.seal import recover
+from wsresearch.capture.writer import Rotation
+from wsresearch.collect import lock
+from wsresearch.collect.chronicle import Chronicle
+from wsresearch.collect.clock import Anchor
+from wsresearch.collect.config import Config
+from wsresearch.collect.inbox import Inbox
+from wsresearch.collect.intake import Heard, Intake
+from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.resume import Past, past_of
+from wsresearch.collect.seam import AttemptFailed, Link, Transport
+from wsresearch.collect.sequence import Ledger
+from wsresearch.collect.status import Status
+from wsresearch.collect.tasks import Tasks
+from wsresearch.collect.transport import WebSocketTransport
+from wsresearch.reconnect.actions import Action, Drop, End, Open, Record, State
+from wsresearch.reconnect.budget import BudgetWindow
+from wsresearch.reconnect.causes import Cause, Failure
+from wsresearch.reconnect.lifecycle import TABLE, Lifecycle, Numbers, Signal
+from wsresearch.safetext import safe
+from wsresearch.schema import EventKind
+
+__all__ = ["Collector"]
+
+_log = logging.getLogger(__name__)
+
+# Messages decoded in one go: about 10 ms of work, so that a stop or a ping is never late by more.
+_AT_ONCE: Final = 4096
+# Seconds that a stop waits for a failing disk before it counts what could not be written.
+_PATIENCE: Final = 1.0
+
+
+class Collector:
+    """Keeps one connection alive and everything it says on disk.
+
+    Usable as an async context manager: entering takes the lock and repairs what an earlier run left, leaving
+    seals everything::
+
+        async with Collector(config) as collector:
+            exit_code = await collector.run()
+
+    Parameters
+    ----------
+    config
+        What to collect, where, and under which rules.
+    transport
+        The network; the real one by default.
+    executors
+        Where the recorder appends and seals; threads by default.
+
+    Raises
+    ------
+    UsageError, CaptureError
+        On entering, if the directory cannot be collected into; nothing has changed then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        transport: Transport | None = None,
+        executors: tuple[Executor, Executor] | None = None,
+    ) -> None:
+        self.config = config
+        self._transport: Transport = transport or WebSocketTransport(
+            open_timeout=config.open_timeout,
+            ping_interval=config.ping_interval,
+            ping_timeout=config.ping_timeout,
+        )
+        self._executors = executors
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks = Tasks(self._defect)
+        self._wake = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._stopping: Failure | None = None
+        self._end: End | None = None
+        self._link: Link | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._outage_of: dict[int, int] = {}
+        self._dropped_since_check = False
+
+    async def __aenter__(self) -> Self:
+        config, root = self.config, self.config.out
+        identity = {"venue": config.stream.venue.name, "symbols": list(config.stream.symbols)}
+        try:
+            open_for_collecting(root, identity=identity, config=config.as_json())
+            held = self._stack.enter_context(lock.held(root))
+            self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
+            loop = asyncio.get_running_loop()
+            replace_config(Layout(root), config.as_json())
+            recovered = await loop.run_in_executor(None, recover, root) if self._executors is None else recover(root)
+            past = past_of(root, now_ns=self._anchor.wall_ns, window=config.budget.window)
+            held.note(run=past.run + 1)
+            self._loop = loop
+            self._prepare(past)
+            self._repaired = recovered
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    def _prepare(self, past: Past) -> None:
+        config = self.config
+        self.run_number = past.run + 1
+        self._since_ns = self._anchor.wall_ns
+        self._inbox = Inbox(limit=config.queue_bytes, on_arrival=self._arrived.set)
+        ledger = Ledger(past.marks)
+        ledger.recall(past.last_trades)
+        self._recorder = Recorder(
+            config.out,
+            rotation=Rotation(age=config.rotate_age, rows=config.rotate_rows),
+            numbers={**past.numbers, "run": self.run_number},
+            marks=ledger.marks,
+            trouble=self,
+            executors=self._executors,
+        )
+        self._chronicle = Chronicle(self._recorder, run=self.run_number, seq=past.seq)
+        self._intake = Intake(
+            decoder=config.stream.venue.decoder(config.stream.symbols),
+            ledger=ledger,
+            inbox=self._inbox,
+            recorder=self._recorder,
+            note=self._note,
+            release=lambda size: self._from_thread(self._inbox.release, size),
+            run=self.run_number,
+        )
+        # The wall clock places earlier attempts on this process's monotonic scale; a stepped clock can only
+        # make them look older or younger, never lift the bound for what this process does itself.
+        spent = [min(self._anchor.monotonic(at), self._anchor.mono) for at in past.attempts]
+        self._lifecycle = Lifecycle(
+            config.rules,
+            BudgetWindow(config.budget, spent),
+            random.Random(config.seed),
+            Numbers(connection=past.connection, outage=past.outage),
+        )
+
+    async def __aexit__(self, *_exc: object) -> None:
+        try:
+            await self._tasks.cancel()
+            if self._link is not None:
+                self._link.abort()
+            self._every_second()
+            await self._recorder.close(patience=_PATIENCE)
+        finally:
+            await self._stack.aclose()
+
+    # -- what others may ask --------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Collect until stopped, until the last permitted attempt failed, or until a failure is permanent.
+
+        Returns
+        -------
+        int
+            Exit code: 0 stopped, 3 permanent failure, 4 gave up.
+        """
+        config = self.config
+        self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=config.in_short)
+        for problem in (*self._repaired.problems, *(why for _, why in self._repaired.unsealed)):
+            self._note_error(Cause.DAMAGED, problem)
+        _log.info("run %d of %s: %s", self.run_number, config.out, config.stream)
+        self._tasks.spawn(self._pump(), "pump")
+        self._tasks.spawn(self._tick(), "tick")
+        if config.duration is not None:
+            self._tasks.spawn(self._stop_after(config.duration), "duration")
+        self._handle(Signal.START, self._transport.now())
+        while self._end is None:
+            if self._stopping is not None:
+                await self._stop_now(self._stopping)
+            elif not await self._woken_before(self._lifecycle.deadline):
+                self._deadline_reached()
+        return self._end.exit_code
+
+    def stop(self, detail: str = "asked to stop") -> None:
+        """End the run: close politely, write everything, be gone within two seconds. May be called twice."""
+        if self._stopping is None:
+            self._stopping = Failure(cause=Cause.STOP, detail=detail)
+        self._wake.set()
+
+    def reconnect(self) -> None:
+        """Cut a backoff short, or drop the connection and open another one at once."""
+        if Signal.RECONNECT in TABLE[self._lifecycle.state]:
+            self._digest_all()
+            self._handle(Signal.RECONNECT, self._transport.now())
+            self._wake.set()
+
+    @property
+    def status(self) -> Status:
+        """What a reader of the directory would be told, without reading it."""
+        cycle, now = self._lifecycle, self._transport.now()
+        backing_off = cycle.state is State.BACKING_OFF and cycle.deadline is not None
+        return Status(
+            state=cycle.state,
+            pid=os.getpid(),
+            run=self.run_number,
+            connection=cycle.numbers.connection,
+            attempt=cycle.attempt + 1 if backing_off else cycle.attempt,
+            next_delay=max(0.0, (cycle.deadline or now) - now) if backing_off else None,
+            **self._chronicle.totals,
+            since=datetime.fromtimestamp(self._since_ns / 1e9, tz=UTC),
+            cause=self._chronicle.cause,
+        )
+
+    # -- the recorder's troubles, told from its threads -----------------------------------------------------------
+
+    def disk_fails(self, what: str) -> None:
+        """See :class:`wsresearch.collect.recorder.Trouble`."""
+        self._from_thread(self._note_error, Cause.DISK, f"writing fails and is being tried again: {what}")
+
+    def disk_works(self) -> None:
+        """See :class:`wsresearch.collect.recorder.Trouble`."""
+        self._from_thread(self._note_error, Cause.DISK, "writing works again")
+
+    def disk_is_gone(self, what: str) -> None:
+        """See :class:`wsresearch.collect.recorder.Trouble`."""
+        self._from_thread(self._fatal, Failure(cause=Cause.DISK, detail=f"cannot write any more: {what}"))
+
+    # -- signals and actions --------------------------------------------------------------------------------------
+
+    def _handle(self, signal: Signal, now: float, **details: Any) -> None:
+        before = self._lifecycle.state
+        actions = self._lifecycle.handle(signal, now, **details)
+        if self._lifecycle.state is not before:
+            self._since_ns = self._anchor.wall(now)
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Record():
+                self._note(action.kind, self._anchor.wall(action.at), **action.fields)
+            case Open():
+                self._opening = self._tasks.spawn(self._open(), "open")
+            case Drop():
+                if self._link is not None:
+                    self._link.abort()
+                    self._link = None
+            case End():
+                self._end = action
+                self._wake.set()
+
+    async def _open(self) -> None:
+        self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
+        began = self._anchor.mono
+        try:
+            link = await self._transport.connect(self.config.target, anchor=self._anchor, inbox=self._inbox)
+        except AttemptFailed as exc:
+            self._handle(Signal.ATTEMPT_FAILED, began + exc.phases.total, failure=exc.failure, phases=exc.phases)
+            self._wake.set()
+            return
+        self._link = link
+        extra = {"peer": link.peer, "clock_offset": link.clock_offset}
+        self._handle(Signal.OPENED, began + link.phases.total, phases=link.phases, fields=extra)
+        self._wake.set()
+        self._tasks.spawn(self._watch(link), "watch")
+        if requests := self.config.stream.venue.subscribe(self.config.stream.symbols):
+            self._tasks.spawn(self._subscribe(link, requests), "subscribe")
+
+    async def _watch(self, link: Link) -> None:
+        failure, noticed = await link.lost()
+        if link is not self._link or self._stopping is not None:
+            return
+        self._digest_all()
+        self._link = None
+        self._handle(Signal.LOST, noticed, failure=failure)
+        self._wake.set()
+
+    async def _subscribe(self, link: Link, requests: tuple[str, ...]) -> None:
+        for request in requests:
+            if link is not self._link:
+                return
+            await link.send(request)
+            await self._transport.sleep(self.config.stream.venue.limits.request_interval)
+
+    def _deadline_reached(self) -> None:
+        # What has arrived counts as market data even if nobody has looked at it yet.
+        self._digest_all()
+        now = self._transport.now()
+        if self._dropped_since_check and self._lifecycle.state is State.OPEN and self._inbox.last_arrival_ns:
+            # A full queue hides the data from the decoder, not from us: overload is no stall.
+            self._dropped_since_check = False
+            self._handle(Signal.MARKET, self._anchor.monotonic(self._inbox.last_arrival_ns))
+        deadline = self._lifecycle.deadline
+        if deadline is not None and now >= deadline:
+            self._handle(Signal.DEADLINE, now)
+
+    async def _stop_now(self, why: Failure) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._link is not None:
+            link = self._link
+            await link.close()
+            self._digest_all()
+            self._link = None
+        if self._end is None:  # a defect may have ended the run while the goodbye was on its way
+            self._handle(Signal.STOP, self._transport.now(), failure=why)
+
+    def _fatal(self, failure: Failure) -> None:
+        if self._end is None:
+            self._handle(Signal.FATAL, self._transport.now(), failure=failure)
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while len(self._inbox) and self._link is not None:
+                self._digest()
+                await self._transport.sleep(0)
+            await self._transport.sleep(self.config.flush)
+
+    def _digest_all(self) -> None:
+        while len(self._inbox):
+            self._digest()
+
+    def _digest(self) -> None:
+        cycle = self._lifecycle
+        connection = cycle.numbers.connection
+        heard = self._intake.digest(_AT_ONCE, connection=connection)
+        if cycle.state is State.OPEN:
+            self._tell(heard, connection)
+        self._intake.note_holes(heard, self._outage_of, connection=connection)
+
+    def _tell(self, heard: Heard, connection: int) -> None:
+        if heard.announced is not None:
+            failure = Failure(cause=Cause.SERVER_SHUTDOWN, detail=heard.announced)
+            self._handle(Signal.ANNOUNCED, self._transport.now(), failure=failure)
+        if heard.first_ns is not None and heard.last_ns is not None:
+            if self._lifecycle.outage:
+                self._outage_of[connection] = self._lifecycle.outage
+            self._handle(Signal.MARKET, self._anchor.monotonic(heard.first_ns))
+            self._handle(Signal.MARKET, self._anchor.monotonic(heard.last_ns))
+
+    def _note_error(self, cause: Cause, detail: str) -> None:
+        self._note(EventKind.ERROR, self._now_ns(), cause=cause, detail=detail)
+
+    def _note(self, kind: EventKind, at_ns: int, **columns: Any) -> None:
+        """Write an event row; the numbers it does not give are those of the moment."""
+        now = {"connection": self._lifecycle.numbers.connection, "outage": self._lifecycle.outage}
+        self._chronicle.event(kind, at_ns, **now | columns)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._transport.sleep(1.0)
+            self._every_second()
+
+    def _every_second(self) -> None:
+        rtt = None if self._link is None else self._link.ping_rtt
+        dropped = self._chronicle.second(
+            self._now_ns(),
+            self._inbox,
+            self._intake.tally(),
+            note=self._note,
+            connection=self._lifecycle.numbers.connection,
+            ping_rtt=rtt,
+        )
+        self._dropped_since_check |= dropped > 0
+
+    def _now_ns(self) -> int:
+        return self._anchor.wall(self._transport.now())
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    async def _woken_before(self, deadline: float | None) -> bool:
+        """Wait for news, at most until a deadline; False if the deadline came first."""
+        self._wake.clear()
+        news = asyncio.ensure_future(self._wake.wait())
+        waiting: set[asyncio.Future[Any]] = {news}
+        if deadline is not None:
+            waiting.add(asyncio.ensure_future(self._transport.sleep(max(0.0, deadline - self._transport.now()))))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return news.done()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    async def _stop_after(self, seconds: float) -> None:
+        await self._transport.sleep(seconds)
+        self.stop(f"the duration of {seconds:g} s is over")
+
+    def _defect(self, exc: BaseException) -> None:
+        detail = safe(f"a defect of this program: {type(exc).__name__}: {exc}")
+        self._fatal(Failure(cause=Cause.INTERNAL, detail=detail))
+
+    def _from_thread(self, call: Any, *args: Any) -> None:
+        self._loop.call_soon_threadsafe(call, *args)

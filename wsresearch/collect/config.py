@@ -1,0 +1,170 @@
+"""What a collector is asked to do, checked when it is written down; reading files or arguments is not here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Self
+
+from wsresearch.errors import UsageError
+from wsresearch.reconnect.backoff import FullJitter, Policy
+from wsresearch.reconnect.budget import Budget
+from wsresearch.reconnect.lifecycle import Rules
+from wsresearch.reconnect.presets import parse_policy
+from wsresearch.reconnect.reset import Reset
+from wsresearch.venues import Stream, parse_stream
+
+__all__ = ["Config"]
+
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "idle_timeout": (0.1, 86_400),
+    "open_timeout": (0.1, 300),
+    "ping_interval": (0.1, 3600),
+    "ping_timeout": (0.1, 3600),
+    "flush": (0.001, 1),
+    "rotate_age": (1, 86_400),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a collector needs to know.
+
+    Parameters
+    ----------
+    stream
+        What to collect, written ``venue:symbol[,symbol…]``.
+    out
+        The capture directory.
+    url
+        Replaces scheme, host and port of the venue; the venue still makes the path.
+    policy, reset, budget, max_attempts
+        The rules of reconnection, see :mod:`wsresearch.reconnect`. ``max_attempts`` counts attempts in a row
+        and overrides the policy's own limit.
+    idle_timeout
+        Seconds without market data after which an open connection is given up as stalled.
+    open_timeout
+        Seconds an attempt may take altogether.
+    ping_interval, ping_timeout
+        Seconds between keepalive pings, and to wait for the answer.
+    duration
+        Seconds after which the run stops by itself; None runs until it is stopped.
+    flush
+        Longest time in seconds that received messages wait to be written.
+    queue_bytes
+        Bytes of payload held between socket and journal; beyond that messages are dropped and counted.
+    rotate_age, rotate_rows
+        A segment is sealed after that many seconds or rows.
+    seed
+        Makes the jitter repeatable; None draws a fresh one.
+
+    Raises
+    ------
+    UsageError
+        Naming the value that is wrong and the range or choices.
+    """
+
+    stream: Stream
+    out: Path
+    url: str | None = None
+    policy: Policy = field(default_factory=lambda: FullJitter(base=1.0, cap=30.0))
+    reset: Reset = field(default_factory=Reset)
+    budget: Budget = field(default_factory=Budget)
+    max_attempts: int | None = None
+    idle_timeout: float = 30.0
+    open_timeout: float = 10.0
+    ping_interval: float = 5.0
+    ping_timeout: float = 5.0
+    duration: float | None = None
+    flush: float = 0.05
+    queue_bytes: int = 64 << 20
+    rotate_age: float = 300.0
+    rotate_rows: int = 1_000_000
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise UsageError(f"{_dashed(name)} is {value!r}, but must be {low:g} to {high:g} seconds")
+        if self.duration is not None and not (0 < self.duration < math.inf):
+            raise UsageError(f"duration is {self.duration!r}, but must be more than 0 seconds")
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise UsageError(f"max-attempts is {self.max_attempts!r}, but must be 1 or more")
+        if self.queue_bytes < 1 << 16:
+            raise UsageError(f"queue-bytes is {self.queue_bytes!r}, but must be at least {1 << 16}")
+        if self.rotate_rows < 1:
+            raise UsageError(f"rotate-rows is {self.rotate_rows!r}, but must be 1 or more")
+        self.stream.venue.url(self.stream.symbols, self.url)  # says what is wrong with the url
+
+    @property
+    def target(self) -> str:
+        """The full URL to connect to."""
+        return self.stream.venue.url(self.stream.symbols, self.url)
+
+    @property
+    def rules(self) -> Rules:
+        """What decides about waiting."""
+        return Rules(
+            policy=self.policy, reset=self.reset, idle_timeout=self.idle_timeout, max_attempts=self.max_attempts
+        )
+
+    @property
+    def in_short(self) -> str:
+        """One line for the ``run_started`` event: what is studied, so that runs can be told apart later."""
+        return (
+            f"{self.policy} reset={self.reset} idle_timeout={self.idle_timeout:g} budget={self.budget} "
+            f"max_attempts={self.max_attempts} {self.stream}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a JSON document that :meth:`from_json` reads back as an equal value."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **told,
+            "stream": str(self.stream),
+            "out": str(self.out),
+            "policy": str(self.policy),
+            "reset": str(self.reset),
+            "budget": str(self.budget),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`as_json` wrote.
+
+        Raises
+        ------
+        UsageError
+            If a key is unknown or a value is out of range.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := set(document) - known:
+            raise UsageError(f"configuration has unknown keys {sorted(unknown)}; known are {sorted(known)}")
+        told = dict(document)
+        return cls(
+            **told
+            | {
+                "stream": parse_stream(told["stream"]),
+                "out": Path(told["out"]),
+                "policy": parse_policy(told["policy"]),
+                "reset": Reset.parse(told["reset"]),
+                "budget": Budget.parse(told["budget"]),
+            }
+        )
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Name what differs from another configuration's JSON document, as ``idle-timeout 30.0 (running: 5.0)``."""
+        mine = json.loads(json.dumps(self.as_json()))
+        return [
+            f"{_dashed(name)} {mine[name]} (running: {other.get(name)})"
+            for name in mine
+            if name not in {"out", "duration"} and mine[name] != other.get(name)
+        ]
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")

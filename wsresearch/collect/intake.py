@@ -1,0 +1,198 @@
+"""From received messages to stored rows: decode, sort out duplicates, tell holes, count; no waiting happens here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wsresearch.collect.inbox import Inbox
+from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.sequence import Ledger, Span, Where
+from wsresearch.reconnect.causes import Cause
+from wsresearch.safetext import safe
+from wsresearch.schema import EventKind
+from wsresearch.venues import Decoder, NoticeKind
+
+__all__ = ["Heard", "Intake", "Tally"]
+
+_SAMPLES_A_RUN = 100
+
+Note = Callable[..., None]
+"""``note(kind, at_ns, **columns)`` writes an event row."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a stretch of time brought, beside what the inbox counted."""
+
+    trades: int = 0
+    duplicates: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    newest_recv_ns: int | None = None
+    newest_event_ns: int | None = None
+
+    @property
+    def lag(self) -> float | None:
+        """Newest receive time minus newest event time in seconds, clock skew included."""
+        if self.newest_recv_ns is None or self.newest_event_ns is None:
+            return None
+        return (self.newest_recv_ns - self.newest_event_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What the lifecycle wants to know of a block of messages.
+
+    Attributes
+    ----------
+    first_ns, last_ns
+        Receive times of the first and last accepted market message; None if there was none.
+    holes, filled
+        What the ledger found, to be written after the lifecycle has been told of the first message.
+    announced
+        What the venue said of the end of this connection, None if nothing.
+    """
+
+    first_ns: int | None
+    last_ns: int | None
+    holes: list[tuple[Span, int]]
+    filled: list[tuple[Span, int]]
+    announced: str | None
+
+
+class Intake:
+    """The straight line of a trade, from the inbox to the recorder.
+
+    Parameters
+    ----------
+    decoder
+        The venue's.
+    ledger
+        Knows which ids were seen.
+    inbox, recorder
+        Where messages come from and rows go to.
+    note
+        Writes an event row.
+    release
+        Tells the inbox, from any thread, that so many bytes are in the journal.
+    run
+        Number of the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        decoder: Decoder,
+        ledger: Ledger,
+        inbox: Inbox,
+        recorder: Recorder,
+        note: Note,
+        release: Callable[[int], None],
+        run: int,
+    ) -> None:
+        self._decoder = decoder
+        self._ledger = ledger
+        self._inbox = inbox
+        self._recorder = recorder
+        self._note = note
+        self._release = release
+        self._run = run
+        self._tally = Tally()
+        self._samples_left = _SAMPLES_A_RUN
+
+    def digest(self, most: int, *, connection: int) -> Heard:
+        """Take up to ``most`` messages through to the recorder.
+
+        Parameters
+        ----------
+        most
+            Bounds the time this takes: the event loop waits for it.
+        connection
+            The connection that delivered them.
+        """
+        frames = self._inbox.take(most)
+        size = int(frames.offsets[-1] - frames.offsets[0])
+        decoded = self._decoder.decode(frames, connection=connection)
+        self._reject(decoded.rejected, decoded.samples)
+        for vacant in decoded.vacant:
+            self._ledger.excuse(vacant.symbol, vacant.trade_id)
+        announced = self._hear(decoded.notices)
+        batch = decoded.batch
+        if not batch.num_rows:
+            self._inbox.release(size)
+            return Heard(first_ns=None, last_ns=None, holes=[], filled=[], announced=announced)
+        received = batch.column("recv_time").cast(pa.int64())
+        first_ns, last_ns = received[0].as_py(), received[-1].as_py()
+        admitted = self._ledger.admit(batch, connection=connection)
+        for symbol in admitted.restarts:
+            self._note(
+                EventKind.ERROR,
+                last_ns,
+                cause=Cause.IDS_RESTARTED,
+                symbol=symbol,
+                detail="the venue began to count this symbol's trades anew",
+            )
+        self._count(batch, admitted.batch.num_rows, admitted.duplicates, last_ns)
+        if admitted.batch.num_rows:
+            self._recorder.trades(
+                admitted.batch, now_ns=last_ns, marks=self._ledger.marks, written=lambda: self._release(size)
+            )
+        else:
+            self._inbox.release(size)
+        return Heard(
+            first_ns=first_ns,
+            last_ns=last_ns,
+            holes=[(span, received[span.row].as_py()) for span in admitted.holes],
+            filled=[(span, received[span.row].as_py()) for span in admitted.filled],
+            announced=announced,
+        )
+
+    def note_holes(self, heard: Heard, outage_of: Mapping[int, int], *, connection: int) -> None:
+        """Write what is missing or was filled; ``outage_of`` says which outage a connection ended."""
+        for kind, spans in ((EventKind.HOLE, heard.holes), (EventKind.HOLE_FILLED, heard.filled)):
+            for span, at_ns in spans:
+                across = span.where is Where.OUTAGE
+                self._note(
+                    kind,
+                    at_ns,
+                    cause=span.where.value,
+                    connection=connection,
+                    outage=outage_of.get(connection, 0) if across else 0,
+                    symbol=safe(span.symbol),
+                    first_id=span.first,
+                    last_id=span.last,
+                )
+
+    def tally(self) -> Tally:
+        """Return what came since the last call."""
+        tally, self._tally = self._tally, Tally()
+        return tally
+
+    def _count(self, batch: pa.RecordBatch, new: int, duplicates: int, last_ns: int) -> None:
+        self._tally.trades += new
+        self._tally.duplicates += duplicates
+        self._tally.newest_recv_ns = last_ns
+        newest = pc.max(batch.column("event_time").cast(pa.int64())).as_py()
+        self._tally.newest_event_ns = None if newest is None else newest * 1000
+
+    def _reject(self, rejected: Mapping[Any, int], samples: Any) -> None:
+        for kind, count in rejected.items():
+            self._tally.rejected[str(kind)] += count
+        for sample in samples[: self._samples_left]:
+            self._samples_left -= 1
+            self._recorder.sample(str(sample.kind), sample.raw, run=self._run, recv_ns=sample.recv_ns)
+
+    def _hear(self, notices: Any) -> str | None:
+        announced = None
+        for notice in notices:
+            if notice.kind is NoticeKind.SHUTDOWN:
+                announced = safe(notice.detail) or "the venue announced the end of this connection"
+            elif notice.kind in {NoticeKind.ERROR, NoticeKind.UNKNOWN}:
+                cause = Cause.VENUE_ERROR if notice.kind is NoticeKind.ERROR else Cause.UNKNOWN
+                self._note(EventKind.ERROR, notice.recv_ns, cause=cause, detail=safe(notice.detail))
+        return announced

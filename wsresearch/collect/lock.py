@@ -1,0 +1,124 @@
+"""Who collects into a capture: the OS lock and the note inside it; starting or stopping a process is not here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from wsresearch.capture.layout import Layout
+from wsresearch.errors import CaptureBusy
+
+__all__ = ["Holder", "held", "holder_of"]
+
+# psutil derives a start time from clock ticks; two readings of one process differ by no more than one tick.
+_SAME_START = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process in the note of a lock.
+
+    Attributes
+    ----------
+    pid, started
+        Process id, and its start in seconds since 1970: a recycled pid has another start.
+    host
+        Machine whose process table the pid belongs to.
+    run
+        Number of the run, 0 while the run is still being prepared.
+    """
+
+    pid: int
+    started: float
+    host: str
+    run: int = 0
+
+    @classmethod
+    def me(cls, *, run: int = 0) -> Holder:
+        """Return this process."""
+        return cls(pid=os.getpid(), started=psutil.Process().create_time(), host=socket.gethostname(), run=run)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it ran on this machine, so that its pid means something here."""
+        return self.host == socket.gethostname()
+
+    def process(self) -> psutil.Process | None:
+        """Return the live process, None if it is gone (or its pid now belongs to another)."""
+        if not self.is_here:
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _SAME_START
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def holder_of(root: Path) -> Holder | None:
+    """Read the note in a capture's lock; None if there is none or it cannot be read as one.
+
+    The holder may be dead: a lock file stays, only the OS lock goes with its process.
+    """
+    try:
+        told = json.loads(Layout(root).lock.read_bytes())
+        return Holder(
+            pid=int(told["pid"]), started=float(told["started"]), host=str(told["host"]), run=int(told["run"])
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+class Held:
+    """The lock while it is ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, *, run: int) -> None:
+        """Write down who holds the lock and for which run."""
+        text = json.dumps(asdict(Holder.me(run=run)))
+        # In place, and padded rather than truncated: a reader never finds the file empty or half a note.
+        descriptor = os.open(self._path, os.O_WRONLY)
+        try:
+            os.pwrite(descriptor, text.ljust(256).encode(), 0)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held(root: Path) -> Iterator[Held]:
+    """Hold the lock of a capture for the length of a ``with`` block.
+
+    Raises
+    ------
+    CaptureBusy
+        At once, if another process holds it.
+    """
+    path = Layout(root).lock
+    lock = FileLock(path, mode=0o600, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = holder_of(root)
+        who = f"pid {holder.pid} on {holder.host}" if holder else "another process"
+        raise CaptureBusy(
+            f"{str(root)!r} is already being collected by {who}; stop it with 'wsresearch stop {root}' "
+            "or choose another directory"
+        ) from None
+    try:
+        ours = Held(path)
+        ours.note(run=0)
+        yield ours
+    finally:
+        lock.release()

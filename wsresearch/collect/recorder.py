@@ -1,0 +1,284 @@
+"""Carries batches from the event loop to the disk without ever making it wait; what a disk is, is not here.
+
+One thread appends to the journals in the order given, a second one seals finished segments. A disk that is full
+or failing is tried again until it works: meanwhile the bytes stay counted in the inbox, whose bound is the one
+place where anything is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+
+from wsresearch.capture.disk import REAL_DISK
+from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.seal import seal
+from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
+from wsresearch.errors import CaptureError
+from wsresearch.safetext import safe
+from wsresearch.schema import EVENTS, STATS, EventKind, TableName
+
+__all__ = ["MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
+
+_log = logging.getLogger(__name__)
+
+MARKS_KEY: Final = b"wsresearch.marks"
+"""Metadata of a trades segment: JSON of the highest id of each symbol in all segments before it."""
+
+NUMBERS_KEY: Final = b"wsresearch.numbers"
+"""Metadata of an events segment: JSON of the last used run, connection, outage and seq in all segments before it,
+and of the run's holes in them."""
+
+TOTALS_KEY: Final = b"wsresearch.totals"
+"""Metadata of a stats segment: JSON of the run's number and the sums of its rows in all segments before it."""
+
+_RETRY_AFTER: Final = 0.25
+_TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
+
+
+class Trouble(Protocol):
+    """Hears what happens to the disk; called from the recorder's threads."""
+
+    def disk_fails(self, what: str) -> None:
+        """Writing has begun to fail; it is being tried again."""
+
+    def disk_works(self) -> None:
+        """Writing works again."""
+
+    def disk_is_gone(self, what: str) -> None:
+        """The capture directory is not there any more; nothing more can be written."""
+
+
+class Immediately(Executor):
+    """Runs what it is given at once, in the caller's thread: for virtual time, where no thread may lag behind."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run ``fn`` and return its finished future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as exc:  # noqa: BLE001 - handed on through the future, as every executor does
+            future.set_exception(exc)
+        return future
+
+
+class Recorder:
+    """The way to the disk.
+
+    Parameters
+    ----------
+    root
+        The capture directory, locked by us.
+    rotation
+        When a segment is finished.
+    numbers
+        The run's number, and the last used connection, outage and seq.
+    marks
+        Highest id of each symbol before this run.
+    trouble
+        Hears of a failing disk.
+    executors
+        For appending and for sealing; one thread each by default.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        rotation: Rotation,
+        numbers: Mapping[str, int],
+        marks: Mapping[str, int],
+        trouble: Trouble,
+        executors: tuple[Executor, Executor] | None = None,
+    ) -> None:
+        self._layout = Layout(root)
+        self._trouble = trouble
+        self._marks = dict(marks)
+        self._numbers = dict(numbers)
+        self._holes = 0
+        self._totals = {"run": numbers["run"], **dict.fromkeys(_TOTALLED, 0)}
+        self._append_in, self._seal_in = executors or (
+            ThreadPoolExecutor(1, thread_name_prefix="journal"),
+            ThreadPoolExecutor(1, thread_name_prefix="seal"),
+        )
+        self._disk = REAL_DISK
+        self._samples: int | None = None
+        self._giving_up = threading.Event()
+        self._closed = False
+        self._failing = False
+        self._jobs: set[Future[Any]] = set()
+        self.unwritten_rows = 0
+        self._writer = CaptureWriter(root, rotation=rotation, carry=self._carry, on_finished=self._finished)
+
+    def trades(
+        self,
+        batch: pa.RecordBatch,
+        *,
+        now_ns: int,
+        marks: Mapping[str, int],
+        written: Callable[[], None],
+    ) -> None:
+        """Append trades; ``marks`` are the ledger's after this batch, ``written`` is called from the thread."""
+
+        def append() -> None:
+            if self._append(TableName.TRADES, batch, now_ns):
+                self._marks.update(marks)
+            else:
+                self.unwritten_rows += batch.num_rows
+            written()
+
+        self._in_order(append)
+
+    def event(self, row: Mapping[str, Any], *, now_ns: int) -> None:
+        """Append one event row; it is flushed at once."""
+        batch = pa.RecordBatch.from_pylist([dict(row)], schema=EVENTS)
+
+        def append() -> None:
+            if self._append(TableName.EVENTS, batch, now_ns):
+                self._numbers = {name: max(last, row[name]) for name, last in self._numbers.items()}
+                self._holes += row["kind"] == EventKind.HOLE
+
+        self._in_order(append)
+
+    def stats(self, row: Mapping[str, Any], *, now_ns: int) -> None:
+        """Append one stats row."""
+        batch = pa.RecordBatch.from_pylist([dict(row)], schema=STATS)
+
+        def append() -> None:
+            if self._append(TableName.STATS, batch, now_ns):
+                for name in _TOTALLED:
+                    self._totals[name] += row[name]
+
+        self._in_order(append)
+
+    def sample(self, kind: str, raw: bytes, *, run: int, recv_ns: int) -> None:
+        """Keep a rejected message in quarantine, as one line of JSON."""
+        line = json.dumps({"kind": kind, "recv_ns": recv_ns, "raw": raw.decode("utf-8", "backslashreplace")})
+        name = f"rejects-run-{run:06d}.jsonl"
+        self._in_order(self._persist, lambda: self._keep_sample(name, line.encode() + b"\n"))
+
+    def every_second(self, *, now_ns: int) -> None:
+        """Rotate what is old enough and make the journals safe against power loss."""
+
+        def tick_and_sync() -> None:
+            self._writer.tick(now_ns)
+            self._writer.sync()
+
+        self._in_order(self._persist, tick_and_sync)
+
+    async def close(self, *, patience: float) -> None:
+        """Write what is waiting, finish and seal all segments.
+
+        Parameters
+        ----------
+        patience
+            Seconds a failing disk is tried before what waits is given up and counted in ``unwritten_rows``.
+        """
+        waiting = asyncio.wrap_future(self._append_in.submit(lambda: None))
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), patience)
+        except TimeoutError:
+            self._giving_up.set()
+        self._closed = True
+        await asyncio.wrap_future(self._append_in.submit(self._close_writer))
+        await asyncio.wrap_future(self._seal_in.submit(lambda: None))
+        self._append_in.shutdown()
+        self._seal_in.shutdown()
+
+    # -- in the journal thread ------------------------------------------------------------------------------------
+
+    def _append(self, table: TableName, batch: pa.RecordBatch, now_ns: int) -> bool:
+        """Append a batch, each row once however often the disk refuses; False if rows had to be given up."""
+        rest = batch
+
+        def append_rest() -> None:
+            nonlocal rest
+            try:
+                self._writer.append(table, rest, now_ns=now_ns)
+            except AppendError as exc:
+                rest = exc.remaining
+                raise
+
+        return self._persist(append_rest)
+
+    def _persist(self, write: Callable[[], None]) -> bool:
+        """Write, and try again while the disk fails; False if it was given up."""
+        while True:
+            try:
+                write()
+            except OSError as exc:
+                if not self._layout.identity.exists():
+                    self._trouble.disk_is_gone(safe(f"{str(self._layout.root)!r} is no capture any more: {exc}"))
+                    return False
+                if not self._failing:
+                    self._failing = True
+                    _log.warning("writing fails, trying again: %s", exc)
+                    self._trouble.disk_fails(safe(f"{exc.strerror or exc}"))
+                if self._giving_up.wait(_RETRY_AFTER):
+                    return False
+            else:
+                if self._failing:
+                    self._failing = False
+                    self._trouble.disk_works()
+                return True
+
+    def _keep_sample(self, name: str, line: bytes) -> None:
+        if self._samples is None:
+            self._disk.mkdir(self._layout.quarantine_dir)
+            self._samples = self._disk.create(self._layout.quarantine_dir / name)
+        self._disk.write(self._samples, line)
+
+    def _close_writer(self) -> None:
+        if self._samples is not None:
+            self._disk.close(self._samples)
+        try:
+            self._writer.close()
+        except OSError as exc:
+            # What is in the journals is verified and will be sealed at the next start.
+            self._trouble.disk_fails(safe(f"closing the journals: {exc.strerror or exc}"))
+
+    def _carry(self, table: TableName) -> dict[bytes, bytes]:
+        if table is TableName.TRADES:
+            return {MARKS_KEY: json.dumps(self._marks).encode()}
+        if table is TableName.EVENTS:
+            return {NUMBERS_KEY: json.dumps({**self._numbers, "holes": self._holes}).encode()}
+        return {TOTALS_KEY: json.dumps(self._totals).encode()}
+
+    def _finished(self, segment: Segment) -> None:
+        self._check(self._seal_in.submit(self._seal, segment))
+
+    # -- in the sealing thread ------------------------------------------------------------------------------------
+
+    def _seal(self, segment: Segment) -> None:
+        try:
+            seal(self._layout, segment)
+        except (OSError, CaptureError) as exc:
+            # The journal stays where it is, readers read it there, and the next start seals it.
+            _log.warning("%s could not be sealed yet: %s", segment, exc)
+            self._trouble.disk_fails(safe(f"sealing {segment}: {exc}"))
+
+    # -- defects must not hide in a future ------------------------------------------------------------------------
+
+    def _in_order(self, job: Callable[..., Any], *args: Any) -> None:
+        if self._closed:
+            # Only news of a seal that failed can come so late; the log has it, and the next start tells it again.
+            return
+        self._check(self._append_in.submit(job, *args))
+
+    def _check(self, future: Future[Any]) -> None:
+        self._jobs.add(future)
+        future.add_done_callback(self._checked)
+
+    def _checked(self, future: Future[Any]) -> None:
+        self._jobs.discard(future)
+        if (exc := future.exception()) is not None:
+            _log.error("the recorder has a defect", exc_info=exc)
+            self._trouble.disk_is_gone(safe(f"{type(exc).__name__}: {exc}"))
