@@ -1,0 +1,254 @@
+"""What users hold: :func:`collect`, :func:`open_capture` and :class:`Capture`; here the rooms meet, nothing is decided.
+
+Each method says in one line which room does the work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from wsresearch.capture.reader import Reader
+from wsresearch.collect import process
+from wsresearch.collect.config import Config
+from wsresearch.collect.lock import holder_of
+from wsresearch.collect.status import Status, read_status
+from wsresearch.errors import CollectorError, UsageError
+from wsresearch.reconnect.backoff import FullJitter, Policy
+from wsresearch.reconnect.budget import Budget
+from wsresearch.reconnect.presets import PRESETS, parse_policy
+from wsresearch.reconnect.reset import Reset
+from wsresearch.venues import parse_stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Capture", "collect", "make_config", "open_capture", "to_pandas"]
+
+
+def make_config(
+    stream: str,
+    out: str | os.PathLike[str],
+    *,
+    policy: Policy | str | None = None,
+    policy_args: Mapping[str, str] | None = None,
+    reset: Reset | str | None = None,
+    budget: Budget | str | None = None,
+    **others: Any,
+) -> Config:
+    """Turn what people write into a checked configuration.
+
+    Parameters
+    ----------
+    stream
+        ``venue:symbol[,symbol…]``.
+    out
+        The capture directory.
+    policy
+        A policy, the name of one or of a preset, or a full text such as ``"full-jitter(base=1, cap=30)"``.
+    policy_args
+        Parameters for a policy given by name.
+    reset, budget
+        As values or as text (``stable:60``, ``60/300``). A preset brings the reset rule of its original.
+    **others
+        The other fields of :class:`wsresearch.collect.config.Config`.
+
+    Raises
+    ------
+    UsageError
+        Naming the value that is wrong.
+    """
+    if reset is None and isinstance(policy, str) and policy in PRESETS:
+        reset = PRESETS[policy].reset
+    if isinstance(policy, str):
+        policy = parse_policy(policy, policy_args)
+    try:
+        return Config(
+            stream=parse_stream(stream),
+            out=Path(out),
+            policy=policy or FullJitter(base=1.0, cap=30.0),
+            reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
+            budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
+            **others,
+        )
+    except TypeError as exc:
+        raise UsageError(f"{exc}; see help(wsresearch.collect) for what can be given") from exc
+
+
+def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture:
+    """Collect in the background, or attach to the collector that already does.
+
+    Parameters
+    ----------
+    stream
+        What to collect, such as ``"binance:btcusdt,ethusdt"``.
+    out
+        The capture directory; made if it is not there.
+    **options
+        ``url, policy, reset, budget, max_attempts, idle_timeout, duration, …`` as in :func:`make_config`.
+
+    Returns
+    -------
+    Capture
+        Of a collector that runs.
+
+    Raises
+    ------
+    UsageError
+        If a value is wrong, or a collector runs on this directory with other arguments; the text names them.
+    CaptureError
+        If the directory cannot be used.
+    CollectorError
+        If the background process did not start.
+    """
+    config = make_config(stream, out, **options)
+    if process.running(config.out) is None:
+        process.start(config)
+        return Capture(config.out)
+    capture = Capture(config.out)
+    if differences := config.differences(capture.identity.config):
+        raise UsageError(
+            f"a collector already runs on {str(config.out)!r} with other arguments: {'; '.join(differences)}; "
+            "stop it first (capture.stop()), or choose another directory"
+        )
+    return capture
+
+
+def open_capture(directory: str | os.PathLike[str]) -> Capture:
+    """Open a capture for reading and steering; no collector is needed.
+
+    Raises
+    ------
+    NotACapture, CaptureTooNew
+        If the directory is none, or one of a later format version.
+    """
+    return Capture(directory)
+
+
+class Capture(Reader):
+    """One capture: its tables, what they mean, and the collector that writes it.
+
+    Every table is a :class:`pyarrow.Table` and therefore speaks the Arrow C stream interface that DuckDB,
+    Polars and pandas read. Reading needs no collector and changes nothing.
+    """
+
+    def __repr__(self) -> str:
+        return f"<Capture {os.fspath(self.root)!r}: {self.status}>"
+
+    # -- the collector: collect.process ---------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """What the capture is doing now."""
+        return read_status(self.root)
+
+    def start(self) -> Self:
+        """Start the collector again as it was last configured; do nothing if it runs."""
+        if process.running(self.root) is None:
+            process.start(Config.from_json({**self.identity.config, "out": os.fspath(self.root)}))
+        return self
+
+    def stop(self, *, timeout: float = 60.0) -> Self:
+        """Stop the collector and wait until everything is sealed; do nothing if none runs.
+
+        Raises
+        ------
+        CollectorError
+            If it has not ended after ``timeout`` seconds, or runs on another machine.
+        """
+        holder = holder_of(self.root)
+        if holder is not None and not holder.is_here and self.status.pid is not None:
+            raise CollectorError(f"the collector runs on {holder.host}: stop it there")
+        process.stop(self.root, timeout=timeout)
+        return self
+
+    def reconnect(self) -> Self:
+        """Cut the backoff short, or drop the connection and open another one at once."""
+        process.signal_reconnect(self.root)
+        return self
+
+    # -- what it means: study -------------------------------------------------------------------------------------
+
+    def attempts(self) -> pa.Table:
+        """Every try to open a connection, see :func:`wsresearch.study.attempts`."""
+        from wsresearch import study
+
+        return study.attempts(self.events())
+
+    def outages(self) -> pa.Table:
+        """Every outage with its phases and its cost, see :func:`wsresearch.study.outages`."""
+        from wsresearch import study
+
+        return study.outages(self.events())
+
+    def holes(self) -> pa.Table:
+        """Every interval of ids that is still missing, see :func:`wsresearch.study.holes`."""
+        from wsresearch import study
+
+        return study.holes(self.events())
+
+    def gaps(self, longer_than: float = 1.0) -> pa.Table:
+        """Silences of more than so many seconds, see :func:`wsresearch.study.gaps`."""
+        from wsresearch import study
+
+        trades = self.trades(columns=["symbol", "recv_time", "connection"])
+        return study.gaps(trades, longer_than=longer_than, outages=self.outages())
+
+    def report(self) -> dict[str, Any]:
+        """Return the document of ``wsresearch report --json``."""
+        from wsresearch import study
+
+        return study.report(self.events(), trades=self.totals().trades)
+
+    # -- what it looks like: notebook -----------------------------------------------------------------------------
+
+    def report_text(self) -> str:
+        """Return the outages as a table for a terminal."""
+        from wsresearch.textreport import outage_table
+
+        return outage_table(self.outages())
+
+    def report_html(self) -> str:
+        """Return one self-contained HTML document with pictures and tables."""
+        from wsresearch.notebook.report import report_html
+
+        identity, events, totals = self.identity, self.events(), self.totals()
+        return report_html(
+            events,
+            title=f"{identity.venue}: {', '.join(identity.symbols)}",
+            facts={
+                "directory": os.fspath(self.root),
+                "collecting since": identity.created.isoformat(timespec="seconds"),
+                "policy": identity.config.get("policy", "unknown"),
+                "reset rule": identity.config.get("reset", "unknown"),
+                "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
+                "segments": totals.segments,
+                "bytes on disk": f"{totals.size_bytes:,}",
+            },
+            trades_count=totals.trades,
+            gaps=self.gaps(),
+            stats=self.stats(),
+        )
+
+
+def to_pandas(table: pa.Table, *, exact: bool = False) -> pd.DataFrame:
+    """Convert a table of ours for pandas.
+
+    Parameters
+    ----------
+    table
+        Any table of a capture.
+    exact
+        Keep prices and quantities as :class:`decimal.Decimal`; by default they become float64, which pandas
+        computes with a hundred times faster and which is exact to about 15 digits.
+    """
+    if not exact:
+        for at, field in enumerate(table.schema):
+            if pa.types.is_decimal(field.type):
+                table = table.set_column(at, pa.field(field.name, pa.float64()), table[field.name].cast(pa.float64()))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

@@ -1,0 +1,349 @@
+"""The command line: parsing arguments and printing, nothing else.
+
+Results go to stdout, progress and errors to stderr. Wrong use ends with exit code 2 and one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from wsresearch.errors import UsageError, WsresearchError
+from wsresearch.progress import ProgressLine
+from wsresearch.safetext import safe
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="How does a market-data connection fail and recover, and what did it cost?",
+)
+
+Directory = Annotated[Path, typer.Argument(help="The capture directory.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 2 and one line on stderr for whatever the user can mend."""
+    try:
+        code = app(args=arguments, standalone_mode=False, prog_name="wsresearch")
+    except TyperException as exc:
+        _complain(exc.format_message() if hasattr(exc, "format_message") else str(exc))
+        return 2
+    except WsresearchError as exc:
+        _complain(str(exc))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `wsresearch report … | head`: the reader has seen enough.
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> None:
+    print(f"wsresearch: {safe(message, limit=600)}", file=sys.stderr)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+
+
+# -- collecting -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def collect(
+    stream: Annotated[
+        str | None, typer.Argument(help="What to collect: venue:symbol[,symbol…], such as binance:btcusdt.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The capture directory; made if it is not there.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Use this scheme, host and port, such as ws://127.0.0.1:9443.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="Backoff policy or preset, by name.")] = "full-jitter",
+    policy_arg: Annotated[
+        list[str] | None, typer.Option(help="A parameter of the policy as name=seconds; may be repeated.")
+    ] = None,
+    reset: Annotated[
+        str | None,
+        typer.Option(
+            help="What returns the policy to its first delay: open, message or stable:SECONDS. "
+            "[default: stable:60, or that of the preset]"
+        ),
+    ] = None,
+    idle_timeout: Annotated[float, typer.Option(help="Seconds without market data that count as a stall.")] = 30.0,
+    budget: Annotated[str, typer.Option(help="Attempts allowed in any window, as ATTEMPTS/SECONDS.")] = "60/300",
+    max_attempts: Annotated[int | None, typer.Option(help="Give up after so many attempts in a row.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    rotate_age: Annotated[float, typer.Option(help="Seal a segment after so many seconds.")] = 300.0,
+    seed: Annotated[int | None, typer.Option(help="Make the jitter repeatable.")] = None,
+    config: Annotated[str | None, typer.Option(hidden=True, help="Read everything as JSON from stdin: '-'.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Collect in the background and return.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Collect trades into a directory until stopped (Ctrl-C, SIGTERM, or 'wsresearch stop').
+
+    Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
+    """
+    from wsresearch.api import make_config
+    from wsresearch.collect.config import Config
+    from wsresearch.collect.process import collect_here, start_detached
+
+    if config is not None:
+        asked = Config.from_json(json.loads(sys.stdin.read()))
+    elif stream is None or out is None:
+        raise UsageError("give a stream and a directory, such as: wsresearch collect binance:btcusdt --out data/btc")
+    else:
+        asked = make_config(
+            stream,
+            out,
+            url=url,
+            policy=policy,
+            policy_args=dict(_pairs(policy_arg or [])),
+            reset=reset,
+            idle_timeout=idle_timeout,
+            budget=budget,
+            max_attempts=max_attempts,
+            duration=duration,
+            rotate_age=rotate_age,
+            seed=seed,
+        )
+    if detach:
+        try:
+            started = start_detached(asked)
+        except WsresearchError as exc:
+            if config is None:
+                raise
+            _print_json({"error": str(exc), "kind": type(exc).__name__})
+            return 2
+        if as_json:
+            _print_json({"pid": started.pid, "run": started.run})
+        else:
+            print(f"collecting {asked.stream} into {asked.out} as pid {started.pid}, run {started.run}")
+            print(f"watch it with 'wsresearch status {asked.out}', stop it with 'wsresearch stop {asked.out}'")
+        return 0
+    line = ProgressLine()
+    rate = _Rate()
+
+    def show(collector: Any) -> None:
+        status = collector.status
+        line.show(f"{rate.of(status.trades):8,.0f}/s · {status}", key=f"{status.state} {status.connection}")
+
+    code = collect_here(asked, watch=show)
+    line.close()
+    from wsresearch.collect.status import read_status
+
+    status = read_status(asked.out)
+    if as_json:
+        _print_json(status.as_json())
+    else:
+        print(status)
+    return code
+
+
+@app.command()
+def status(
+    directory: Directory,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C or the collector ends.")
+    ] = False,
+) -> int:
+    """Say what a capture is doing. Exit code: 0 running, 1 stopped cleanly, 2 unreadable, 3 failed or gave up."""
+    from wsresearch.collect.status import read_status
+
+    now = read_status(directory)
+    if as_json:
+        _print_json(now.as_json())
+        return now.exit_code
+    line, rate = ProgressLine(), _Rate()
+    rate.of(now.trades)
+    # A rate takes two looks; a terminal is worth the half second.
+    if watch or (sys.stderr.isatty() and now.pid is not None):
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(0.5)
+                now = read_status(directory)
+                line.show(f"{rate.of(now.trades):8,.0f}/s · {now}", key=f"{now.state} {now.connection}")
+                if not watch or now.pid is None:
+                    break
+        line.close()
+        return now.exit_code
+    print(now)
+    return now.exit_code
+
+
+@app.command()
+def stop(directory: Directory) -> int:
+    """Stop the collector of a capture and wait until everything is sealed."""
+    from wsresearch.capture.identity import read_identity
+    from wsresearch.capture.layout import Layout
+    from wsresearch.collect import process
+
+    read_identity(Layout(directory))
+    stopped = process.stop(directory)
+    print(f"stopped {directory}" if stopped else f"no collector was running on {directory}")
+    return 0
+
+
+@app.command()
+def reconnect(directory: Directory) -> int:
+    """Cut the backoff short, or drop the connection and open another one at once."""
+    from wsresearch.capture.identity import read_identity
+    from wsresearch.capture.layout import Layout
+    from wsresearch.collect import process
+
+    read_identity(Layout(directory))
+    pid = process.signal_reconnect(directory)
+    print(f"pid {pid} reconnects now")
+    return 0
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def report(
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file here.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Tell what broke, how it recovered and what it cost; as text, as JSON, or as one HTML file with pictures."""
+    from wsresearch.api import open_capture
+
+    capture = open_capture(directory)
+    if out is not None:
+        out.write_text(capture.report_html(), encoding="utf-8")
+        print(f"wrote {out}", file=sys.stderr)
+    if as_json:
+        _print_json(capture.report())
+    elif out is None:
+        print(capture.report_text())
+    return 0
+
+
+@app.command()
+def verify(directory: Directory, as_json: AsJson = False) -> int:
+    """Check every segment, the coverage of ids, duplicates and seals. Exit code 0 only if all is well."""
+    from wsresearch.capture.verify import verify as check
+
+    line = ProgressLine()
+    result = check(directory, progress=lambda done, all_: line.show(f"verified {done} of {all_} segments"))
+    line.close()
+    document = result.as_json()
+    if as_json:
+        _print_json(document)
+    else:
+        print(
+            f"{document['rows']:,} trades in {document['segments']} segments, {document['duplicates']} duplicates, "
+            f"{len(document['holes'])} holes"
+        )
+        for symbol, told in document["symbols"].items():
+            print(
+                f"  {safe(symbol)}: {told['rows']:,} rows, {told['missing']:,} missing ids "
+                f"({told['first_id']} to {told['last_id']})"
+            )
+        for problem in document["problems"]:
+            print(f"  problem: {safe(problem, limit=400)}")
+        print("all is well" if document["ok"] else "NOT well: see the problems above")
+    return 0 if document["ok"] else 1
+
+
+@app.command()
+def recover(directory: Directory) -> int:
+    """Do by hand what a collector does when it starts: remove temporary files and seal every journal left."""
+    from wsresearch.capture.identity import read_identity
+    from wsresearch.capture.layout import Layout
+    from wsresearch.capture.seal import recover as repair
+    from wsresearch.collect.lock import held
+
+    read_identity(Layout(directory))
+    with held(directory):
+        done = repair(directory)
+    print(
+        f"sealed {len(done.sealed)} segments, removed {done.temporaries_removed} temporary files, "
+        f"quarantined {len(done.quarantined)} files"
+    )
+    return 0
+
+
+# -- trying out -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long; the fault plan is stretched to fit.", min=10)] = 30.0,
+    out: Annotated[Path, typer.Option(help="Where the capture and the picture go.")] = Path("demo-output"),
+) -> int:
+    """Show the whole thing offline: a local exchange with faults, a collector, and the truth against the disk."""
+    from wsresearch.demo import run
+
+    return run(seconds=seconds, out=out)
+
+
+@app.command()
+def exchange(
+    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 picks a free one.")] = 0,
+    replay: Annotated[
+        Path | None, typer.Option(help="A recording of '<recv_ns> <raw json>' lines, .gz or not.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Trades per second in all. [default: 100, or the recording's own]")
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Play a recording so many times as fast as it was.")] = 1.0,
+    symbols: Annotated[str, typer.Option(help="Symbols of the generated tape.")] = "btcusdt,ethusdt",
+    faults: Annotated[Path | None, typer.Option(help="A fault plan, JSON.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generated tape and of random faults.")] = 0,
+    waits: Annotated[bool, typer.Option("--waits", help="The tape stands still while nobody is connected.")] = False,
+) -> int:
+    """Run the local exchange until Ctrl-C; prints one JSON line {"url": …} when it is ready."""
+    from wsresearch.lab import ExchangeOptions, FaultPlan, Tape
+    from wsresearch.lab.child import serve
+
+    names = tuple(name.strip() for name in symbols.split(","))
+    if replay is not None:
+        tape = Tape.from_recording(replay, speed=speed, rate=rate)
+    else:
+        tape = Tape.generate(names, rate=100.0 if rate is None else rate, seed=seed)
+    plan = FaultPlan() if faults is None else FaultPlan.parse(faults)
+    return serve(ExchangeOptions(source=tape.source, faults=plan, port=port, waits=waits, seed=seed), control=False)
+
+
+# -- small parts ----------------------------------------------------------------------------------------------------
+
+
+class _Rate:
+    """Trades a second between two looks, smoothed over about two seconds."""
+
+    def __init__(self) -> None:
+        self._at, self._count, self._rate = time.monotonic(), 0, 0.0
+
+    def of(self, count: int) -> float:
+        now = time.monotonic()
+        passed = max(now - self._at, 1e-3)
+        weight = min(1.0, passed / 2.0)
+        self._rate += weight * ((count - self._count) / passed - self._rate)
+        self._at, self._count = now, count
+        return self._rate
+
+
+def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name:
+            raise UsageError(f"policy-arg {argument!r} must be name=seconds, such as cap=30")
+        yield name.strip(), value.strip()

@@ -1,0 +1,50 @@
+"""Progress for people: one line that is rewritten in a terminal, plain lines elsewhere; what it tells is not here."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+__all__ = ["ProgressLine"]
+
+
+class ProgressLine:
+    """Shows a changing text on stderr.
+
+    Parameters
+    ----------
+    stream
+        Where; stdout stays free for results.
+    every
+        Seconds between two plain lines while ``key`` does not change; a terminal is rewritten at each call.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, every: float = 5.0) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._every = every
+        self._last_key: str | None = None
+        self._last_at = -every
+        self._shown = False
+
+    def show(self, text: str, *, key: str = "") -> None:
+        """Show ``text``; outside a terminal only when ``key`` has changed or it is time again."""
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r\x1b[K" + text[:width])
+            self._stream.flush()
+            self._shown = True
+            return
+        now = time.monotonic()
+        if key != self._last_key or now - self._last_at >= self._every:
+            self._last_key, self._last_at = key, now
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the line, so that what follows begins on a new one."""
+        if self._shown:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._shown = False
