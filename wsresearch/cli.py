@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from wsresearch.errors import UsageError, WsresearchError
-from wsresearch.progress import ProgressLine
+from wsresearch.progress import ProgressLine, Rate
 from wsresearch.safetext import safe
 
 __all__ = ["app", "main"]
@@ -137,7 +137,7 @@ def collect(
             print(f"watch it with 'wsresearch status {asked.out}', stop it with 'wsresearch stop {asked.out}'")
         return 0
     line = ProgressLine()
-    rate = _Rate()
+    rate = Rate()
 
     def show(collector: Any) -> None:
         status = collector.status
@@ -170,7 +170,7 @@ def status(
     if as_json:
         _print_json(now.as_json())
         return now.exit_code
-    line, rate = ProgressLine(), _Rate()
+    line, rate = ProgressLine(), Rate()
     rate.of(now.trades)
     # A rate takes two looks; a terminal is worth the half second.
     if watch or (sys.stderr.isatty() and now.pid is not None):
@@ -324,21 +324,6 @@ def exchange(
 
 
 # -- small parts ----------------------------------------------------------------------------------------------------
-
-
-class _Rate:
-    """Trades a second between two looks, smoothed over about two seconds."""
-
-    def __init__(self) -> None:
-        self._at, self._count, self._rate = time.monotonic(), 0, 0.0
-
-    def of(self, count: int) -> float:
-        now = time.monotonic()
-        passed = max(now - self._at, 1e-3)
-        weight = min(1.0, passed / 2.0)
-        self._rate += weight * ((count - self._count) / passed - self._rate)
-        self._at, self._count = now, count
-        return self._rate
 
 
 def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:

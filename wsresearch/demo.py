@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from wsresearch.api import Capture, collect
 from wsresearch.lab import Begin, ExchangeProcess, FaultPlan, Tape, Truth, start
-from wsresearch.progress import ProgressLine
+from wsresearch.progress import ProgressLine, Rate
 from wsresearch.reconnect.backoff import FullJitter
 
 __all__ = ["Check", "against_truth", "run"]
@@ -137,12 +137,12 @@ def against_truth(truth: Truth, capture: Capture) -> Iterator[Check]:
 
 def _watch(capture: Capture, exchange: ExchangeProcess) -> None:
     """Show progress until the tape is over and everything sent has been read."""
-    line, began, last = ProgressLine(every=2.0), time.monotonic(), 0
+    line, rate, began = ProgressLine(every=2.0), Rate(), time.monotonic()
     while not exchange.status().has_played:
         time.sleep(0.5)
         now = capture.status
-        rate, last = (now.trades - last) / 0.5, now.trades
-        line.show(f"{time.monotonic() - began:5.1f} s  {rate:7,.0f}/s · {now}", key=f"{now.state} {now.connection}")
+        told = f"{time.monotonic() - began:5.1f} s  {rate.of(now.trades):7,.0f}/s · {now}"
+        line.show(told, key=f"{now.state} {now.connection}")
     exchange.settled()
     line.close()
 

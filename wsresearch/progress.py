@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-__all__ = ["ProgressLine"]
+__all__ = ["ProgressLine", "Rate"]
 
 
 class ProgressLine:
@@ -48,3 +48,19 @@ class ProgressLine:
             self._stream.write("\n")
             self._stream.flush()
             self._shown = False
+
+
+class Rate:
+    """Things a second, from a count looked at now and then, smoothed over about two seconds."""
+
+    def __init__(self) -> None:
+        self._at, self._count, self._rate = time.monotonic(), 0, 0.0
+
+    def of(self, count: int) -> float:
+        """Return the rate after another look at the count."""
+        now = time.monotonic()
+        passed = max(now - self._at, 1e-3)
+        weight = min(1.0, passed / 2.0)
+        self._rate += weight * ((count - self._count) / passed - self._rate)
+        self._at, self._count = now, count
+        return self._rate

@@ -21,7 +21,7 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("outage", lambda row: str(row["outage"])),
     ("cause", lambda row: row["cause"] + (f" {row['close_code']}" if row["close_code"] is not None else "")),
     ("attempts", lambda row: str(row["attempts"])),
-    ("waited", lambda row: _seconds(row["waited"])),
+    ("delays", lambda row: _seconds(row["delay"])),
     ("detect", lambda row: _seconds(row["detect"])),
     ("backoff", lambda row: _seconds(row["backoff"])),
     ("connect", lambda row: _seconds(row["connect"])),

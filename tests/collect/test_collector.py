@@ -14,11 +14,14 @@ from tests.simnet import EPOCH_NS, Opens, Refuses, SimTransport, Tape, trade
 from tests.virtual import run_virtually
 from wsresearch.api import make_config
 from wsresearch.capture.reader import Reader
+from wsresearch.capture.writer import CaptureWriter
 from wsresearch.collect.collector import Collector
-from wsresearch.collect.recorder import Immediately
+from wsresearch.collect.recorder import MARKS_KEY, Immediately
 from wsresearch.errors import CaptureBusy, NotACapture, UsageError
 from wsresearch.reconnect.causes import Cause, Failure
+from wsresearch.schema import TableName
 from wsresearch.study import holes, outages
+from wsresearch.venues import Frames
 
 RESET = Failure(cause=Cause.RESET, detail="connection reset by the peer", close_by="peer")
 EMPTY_CLOSE = Failure(cause=Cause.CLOSED, close_code=1000, close_by="peer")
@@ -168,7 +171,7 @@ def test_the_phases_of_an_outage_add_up_to_its_silence(tmp_path: Path) -> None:
 
 def test_duplicates_and_late_rows_are_stored_once(tmp_path: Path) -> None:
     """Rows that come twice are stored once; rows out of order are stored, and leave no hole behind."""
-    script = [(0.1, trade(n, t)) for t, n in enumerate([1, 2, 4, 3, 3, 4, 5, 9, 2, 6, 7, 8, 10])]
+    script = [(0.1, trade(n, 0.1 * n)) for n in [1, 2, 4, 3, 3, 4, 5, 9, 2, 6, 7, 8, 10]]
     collect(tmp_path / "c", lambda number, now: Opens(script=script), seconds=20)
     reader = Reader(tmp_path / "c")
     assert reader.trades()["trade_id"].to_pylist() == [1, 2, 4, 3, 5, 9, 6, 7, 8, 10]
@@ -193,6 +196,20 @@ def test_a_second_run_continues_the_numbers_and_tells_the_hole_of_the_stop(tmp_p
     seq = Reader(tmp_path / "c").events()["seq"].to_pylist()
     assert seq == list(range(1, len(seq) + 1))
     assert len(seq) > first.num_rows
+
+
+def test_a_hole_that_a_crash_kept_untold_is_told_by_the_next_run(tmp_path: Path) -> None:
+    """Killed between a row and the event of the hole before it: the next run finds the hole and tells it."""
+    root = tmp_path / "c"
+    collect(root, lambda n, now: Opens(script=[(0.1, trade(k, 0.1 * k)) for k in (1, 2, 3)]), seconds=2)
+    decoder = make_config("binance:btcusdt", root).stream.venue.decoder(["BTCUSDT"])
+    late = Frames.of([trade(number, 1.0) for number in (7, 8, 12)], EPOCH_NS + 3 * 10**9)
+    with CaptureWriter(root, carry=lambda table: {MARKS_KEY: b'{"BTCUSDT": 3}'}) as writer:
+        writer.append(TableName.TRADES, decoder.decode(late, connection=1).batch, now_ns=EPOCH_NS + 3 * 10**9)
+    collect(root, lambda n, now: Opens(script=[(0.1, trade(13, 50.0))]), seconds=2)
+    told = [(row["first_id"], row["last_id"]) for row in holes(Reader(root).events()).to_pylist()]
+    assert told == [(4, 6), (9, 11)]
+    assert verify(root).ok, verify(root).problems
 
 
 def test_bad_rows_are_counted_by_kind_and_cost_nothing_else(tmp_path: Path) -> None:

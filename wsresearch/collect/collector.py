@@ -27,9 +27,8 @@ from wsresearch.collect.config import Config
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Heard, Intake
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.resume import Past, past_of
+from wsresearch.collect.resume import Past, ledger_of, past_of
 from wsresearch.collect.seam import AttemptFailed, Link, Transport
-from wsresearch.collect.sequence import Ledger
 from wsresearch.collect.status import Status
 from wsresearch.collect.tasks import Tasks
 from wsresearch.collect.transport import WebSocketTransport
@@ -103,11 +102,11 @@ class Collector:
         config, root = self.config, self.config.out
         identity = {"venue": config.stream.venue.name, "symbols": list(config.stream.symbols)}
         try:
-            open_for_collecting(root, identity=identity, config=config.as_json())
+            open_for_collecting(root, identity=identity, config=config.kept())
             held = self._stack.enter_context(lock.held(root))
             self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
             loop = asyncio.get_running_loop()
-            replace_config(Layout(root), config.as_json())
+            replace_config(Layout(root), config.kept())
             recovered = await loop.run_in_executor(None, recover, root) if self._executors is None else recover(root)
             past = past_of(root, now_ns=self._anchor.wall_ns, window=config.budget.window)
             held.note(run=past.run + 1)
@@ -124,8 +123,7 @@ class Collector:
         self.run_number = past.run + 1
         self._since_ns = self._anchor.wall_ns
         self._inbox = Inbox(limit=config.queue_bytes, on_arrival=self._arrived.set)
-        ledger = Ledger(past.marks)
-        ledger.recall(past.last_trades)
+        ledger, self._untold = ledger_of(past)
         self._recorder = Recorder(
             config.out,
             rotation=Rotation(age=config.rotate_age, rows=config.rotate_rows),
@@ -176,6 +174,8 @@ class Collector:
         """
         config = self.config
         self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=config.in_short)
+        for row in self._untold:
+            self._note(at_ns=self._anchor.wall_ns, **row)
         for problem in (*self._repaired.problems, *(why for _, why in self._repaired.unsealed)):
             self._note_error(Cause.DAMAGED, problem)
         _log.info("run %d of %s: %s", self.run_number, config.out, config.stream)

@@ -120,6 +120,10 @@ class Config:
             f"max_attempts={self.max_attempts} {self.stream}"
         )
 
+    def kept(self) -> dict[str, Any]:
+        """Return what ``capture.json`` keeps: all but the directory, which may be moved."""
+        return {name: value for name, value in self.as_json().items() if name != "out"}
+
     def as_json(self) -> dict[str, Any]:
         """Return a JSON document that :meth:`from_json` reads back as an equal value."""
         told = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -158,11 +162,11 @@ class Config:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Name what differs from another configuration's JSON document, as ``idle-timeout 30.0 (running: 5.0)``."""
-        mine = json.loads(json.dumps(self.as_json()))
+        mine = json.loads(json.dumps(self.kept()))
         return [
             f"{_dashed(name)} {mine[name]} (running: {other.get(name)})"
             for name in mine
-            if name not in {"out", "duration"} and mine[name] != other.get(name)
+            if name != "duration" and mine[name] != other.get(name)
         ]
 
 

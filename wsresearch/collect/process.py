@@ -248,12 +248,14 @@ def _child() -> int:
 
     try:
         return collect_here(config, ready=ready)
-    except WsresearchError as exc:
-        if not told:
-            kind = next(
-                c.__name__ for c in type(exc).__mro__ if c in (CaptureBusy, UsageError, CaptureError, WsresearchError)
-            )
-            tell({"error": str(exc), "kind": kind})
+    except Exception as exc:
+        # Before it runs, the launcher is told in one line; after that the log beside the capture has the traceback.
+        if told:
+            raise
+        known = (CaptureBusy, UsageError, CaptureError)
+        kind = next((kind.__name__ for kind in known if isinstance(exc, kind)), CollectorError.__name__)
+        defect = "" if isinstance(exc, WsresearchError) else f"a defect of this program: {type(exc).__name__}: "
+        tell({"error": f"{defect}{exc}", "kind": kind})
         return 2
 
 

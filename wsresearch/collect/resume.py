@@ -7,21 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wsresearch.capture.coverage import Ids
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.scan import places
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY
+from wsresearch.collect.sequence import Ledger, Where
 from wsresearch.schema import SCHEMAS, EventKind, TableName
 
-__all__ = ["Past", "past_of"]
+__all__ = ["Past", "ledger_of", "past_of"]
 
 _COUNTERS = ("run", "connection", "outage", "seq")
-_ID_COLUMNS = ("symbol", "trade_id", "trade_time")
+_ID_COLUMNS = ("symbol", "trade_id", "trade_time", "recv_time")
+# A late row may fill a hole that was told some time before the segment it stands in.
+_TOLD_BEFORE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,11 @@ class Past:
     marks
         Highest id of each symbol in all segments but the last.
     last_trades
-        Columns symbol, trade_id and trade_time of the last trades segment.
+        Columns symbol, trade_id, trade_time and recv_time of the last trades segment.
     attempts
         Times (ns since 1970 UTC) of the attempts within the budget's window: the budget outlives the process.
+    told
+        The ``hole`` and ``hole_filled`` rows that can be about ``last_trades``.
     """
 
     run: int
@@ -47,6 +54,7 @@ class Past:
     marks: dict[str, int]
     last_trades: pa.Table
     attempts: list[int]
+    told: pa.Table
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -67,20 +75,55 @@ def past_of(root: Path, *, now_ns: int, window: float) -> Past:
         Seconds of the attempt budget.
     """
     events = _newest(root, TableName.EVENTS, _COUNTERS)
-    numbers = dict.fromkeys(_COUNTERS, 0) | _told(events, NUMBERS_KEY)
-    for name in _COUNTERS:
-        # A row outside an outage carries outage 0, so a segment's rows alone would forget the last one.
-        numbers[name] = max(numbers[name], pc.max(events[name]).as_py() or 0)
+    before = _told(events, NUMBERS_KEY)
+    # A row outside an outage carries outage 0, so a segment's rows alone would forget the last one.
+    numbers = {name: max(before.get(name, 0), pc.max(events[name]).as_py() or 0) for name in _COUNTERS}
     trades = _newest(root, TableName.TRADES, _ID_COLUMNS)
-    since = datetime.fromtimestamp(now_ns / 1e9, tz=UTC) - timedelta(seconds=window)
-    recent = Reader(root).events(since=since)
+    reader = Reader(root)
+    recent = reader.events(since=datetime.fromtimestamp(now_ns / 1e9, tz=UTC) - timedelta(seconds=window))
     tried = recent.filter(pc.equal(recent["kind"], EventKind.CONNECTING))
+    about = recent
+    if trades.num_rows:
+        began = pc.min(trades["recv_time"]).cast(pa.timestamp("us", tz="UTC"), safe=False).as_py()
+        about = reader.events(since=began - _TOLD_BEFORE)
+    of_ids = pa.array([EventKind.HOLE, EventKind.HOLE_FILLED])
     return Past(
         **numbers,
         marks=_told(trades, MARKS_KEY),
         last_trades=trades,
         attempts=tried["time"].cast(pa.int64()).to_pylist(),
+        told=about.filter(pc.is_in(about["kind"], of_ids)),
     )
+
+
+def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
+    """Return the ids that are stored, and the event rows that a crash kept from being written.
+
+    Trades and events are two journals. A kill between the two appends leaves a row whose hole nobody told of, or
+    a late row whose hole still stands: what the last rows say is compared with what was told, and told now.
+    """
+    ledger = Ledger(past.marks)
+    ledger.recall(past.last_trades)
+    told = past.told.to_pylist()
+    rows: list[dict[str, Any]] = []
+    for symbol in {*past.last_trades["symbol"].unique().to_pylist()}:
+        spans = {
+            kind: Ids.spanning(
+                (t["first_id"], t["last_id"]) for t in told if t["symbol"] == symbol and t["kind"] == kind
+            )
+            for kind in (EventKind.HOLE, EventKind.HOLE_FILLED)
+        }
+        holes = spans[EventKind.HOLE] - spans[EventKind.HOLE_FILLED]
+        untold = {
+            EventKind.HOLE: Ids.spanning(ledger.missing(symbol)) - holes - spans[EventKind.HOLE_FILLED],
+            EventKind.HOLE_FILLED: holes & Ids.spanning(ledger.seen(symbol)),
+        }
+        rows += [
+            {"kind": kind, "symbol": symbol, "first_id": first, "last_id": last, "cause": Where.STOP.value}
+            for kind, ids in untold.items()
+            for first, last in ids
+        ]
+    return ledger, rows
 
 
 def _newest(root: Path, table: TableName, columns: Sequence[str]) -> pa.Table:

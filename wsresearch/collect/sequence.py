@@ -158,6 +158,14 @@ class Ledger:
         """Highest believed id of each symbol."""
         return {symbol: known.high for symbol, known in self._symbols.items() if known.high is not None}
 
+    def seen(self, symbol: str) -> list[tuple[int, int]]:
+        """Intervals of the ids of a symbol that are remembered as stored."""
+        return list(self._of(symbol).seen)
+
+    def missing(self, symbol: str) -> list[tuple[int, int]]:
+        """Intervals of the ids of a symbol that are believed to exist and were not stored."""
+        return list(self._of(symbol).missing)
+
     def recall(self, trades: pa.Table) -> None:
         """Take in rows that an earlier run stored (columns symbol, trade_id, trade_time), oldest first."""
         for batch in trades.to_batches():

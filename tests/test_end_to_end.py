@@ -1,0 +1,66 @@
+"""The promise of the project on real sockets, files and processes: every trade once, every hole known."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from benchmarks.recording import EXPECTED, LOSS_ALLOWED, lost_by_kills, play
+from wsresearch.capture.verify import verify
+
+SPEED = 50.0
+"""The same run at ten times the recording's speed is ``python -m benchmarks.recording``."""
+
+
+@pytest.fixture
+def spot(shared: Path) -> Path:
+    return shared / "recordings/binance/spot-btcusdt-trade-2024-08-08.txt.gz"
+
+
+def test_nothing_is_lost_when_the_tape_waits(spot: Path, tmp_path: Path) -> None:
+    """Twenty random disconnects in a real recording: every row, every id, and every sum exactly as recorded."""
+    result = play(spot, tmp_path, speed=SPEED, waits=True)
+    assert result.figures() == EXPECTED
+    assert result.capture.holes().num_rows == 0
+    assert result.capture.outages().num_rows >= 15
+    assert verify(result.capture.root).ok
+
+
+def test_stored_and_holes_are_the_truth_when_the_tape_goes_on(spot: Path, tmp_path: Path) -> None:
+    """What was missed while nobody was connected is recorded as holes, each with its exact first and last id."""
+    result = play(spot, tmp_path, speed=SPEED, waits=False, seed=2)
+    differing = [check for check in result.checks() if not check.agrees]
+    assert not differing
+    assert result.capture.holes().num_rows > 5
+    assert verify(result.capture.root).ok
+
+
+def test_sigkill_costs_a_tenth_of_a_second_at_most(spot: Path, tmp_path: Path) -> None:
+    """Killed again and again: nothing a reader had seen is gone, nothing comes twice, each kill costs under 100 ms."""
+    result = play(spot, tmp_path, speed=SPEED, waits=True, kills=6, seed=3)
+    assert not [check for check in result.checks() if not check.agrees]
+    stored = set(result.capture.trades(columns=["trade_id"])["trade_id"].to_pylist())
+    assert all(kill.seen <= stored for kill in result.kills)
+    assert len(result.kills) == 6
+    assert max(lost_by_kills(result)) <= LOSS_ALLOWED
+    assert verify(result.capture.root).ok
+    runs = pc.unique(result.capture.events()["run"]).to_pylist()
+    assert runs == list(range(1, 8))
+
+
+def test_the_demo_agrees_with_the_truth(tmp_path: Path) -> None:
+    """`wsresearch demo`, shortened: resets, a refused period, a stall, garbage and skipped ids, and disk = truth."""
+    command = [sys.executable, "-m", "wsresearch", "demo", "--seconds", "12", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("agrees") == 8
+    assert "DIFFERS" not in done.stdout
+    for cause in ("reset", "closed 1001", "stalled", "server_shutdown"):
+        assert cause in done.stdout
+    (picture,) = tmp_path.glob("*/demo.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
