@@ -54,11 +54,11 @@ class SimTransport:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def connect(self, url: str, *, anchor: Anchor, inbox: Inbox) -> SimLink:
+    async def connect(self, url: str, *, began: float, anchor: Anchor, inbox: Inbox) -> SimLink:
         self.attempts.append(self.now())
         answer = self.venue(len(self.attempts), self.now())
         await asyncio.sleep(answer.after)
-        phases = Phases(dns=0.0, tcp=self.now() - anchor.mono)
+        phases = Phases(dns=0.0, tcp=self.now() - began)
         if isinstance(answer, Refuses):
             raise AttemptFailed(answer.failure, phases)
         return SimLink(self, answer, phases, anchor, inbox)

@@ -250,7 +250,7 @@ class Collector:
             case Record():
                 self._note(action.kind, self._anchor.wall(action.at), **action.fields)
             case Open():
-                self._opening = self._tasks.spawn(self._open(), "open")
+                self._opening = self._tasks.spawn(self._open(action.at), "open")
             case Drop():
                 if self._link is not None:
                     self._link.abort()
@@ -259,11 +259,11 @@ class Collector:
                 self._end = action
                 self._wake.set()
 
-    async def _open(self) -> None:
+    async def _open(self, began: float) -> None:
         self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
-        began = self._anchor.mono
+        url = self.config.target
         try:
-            link = await self._transport.connect(self.config.target, anchor=self._anchor, inbox=self._inbox)
+            link = await self._transport.connect(url, began=began, anchor=self._anchor, inbox=self._inbox)
         except AttemptFailed as exc:
             self._handle(Signal.ATTEMPT_FAILED, began + exc.phases.total, failure=exc.failure, phases=exc.phases)
             self._wake.set()

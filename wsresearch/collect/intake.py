@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.sequence import Ledger, Span, Where
+from wsresearch.collect.sequence import IdSet, Ledger, Span, Where
 from wsresearch.reconnect.causes import Cause
 from wsresearch.safetext import safe
 from wsresearch.schema import EventKind
-from wsresearch.venues import Decoder, NoticeKind
+from wsresearch.venues import Decoder, NoticeKind, Vacant
 
 __all__ = ["Heard", "Intake", "Tally"]
 
@@ -119,8 +119,7 @@ class Intake:
         size = int(frames.offsets[-1] - frames.offsets[0])
         decoded = self._decoder.decode(frames, connection=connection)
         self._reject(decoded.rejected, decoded.samples)
-        for vacant in decoded.vacant:
-            self._ledger.excuse(vacant.symbol, vacant.trade_id)
+        self._note_vacant(decoded.vacant, int(frames.recv_ns[-1]) if len(frames) else 0)
         announced = self._hear(decoded.notices)
         batch = decoded.batch
         if not batch.num_rows:
@@ -167,6 +166,16 @@ class Intake:
                     first_id=span.first,
                     last_id=span.last,
                 )
+
+    def _note_vacant(self, vacant: Sequence[Vacant], at_ns: int) -> None:
+        """Write down ids that the venue spent without a trade: they are accounted for, and no hole."""
+        for symbol in dict.fromkeys(each.symbol for each in vacant):
+            ids = IdSet((each.trade_id, each.trade_id) for each in vacant if each.symbol == symbol)
+            for first, last in ids:
+                for number in range(first, last + 1):
+                    self._ledger.excuse(symbol, number)
+                told = {"symbol": safe(symbol), "first_id": first, "last_id": last}
+                self._note(EventKind.HOLE_FILLED, at_ns, cause=Where.VACANT.value, **told)
 
     def tally(self) -> Tally:
         """Return what came since the last call."""

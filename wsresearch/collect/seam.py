@@ -61,8 +61,10 @@ class Transport(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def connect(self, url: str, *, anchor: Anchor, inbox: Inbox) -> Link:
-        """Open a WebSocket; ``anchor.mono`` is when the attempt began.
+    async def connect(self, url: str, *, began: float, anchor: Anchor, inbox: Inbox) -> Link:
+        """Open a WebSocket whose messages go into ``inbox``, stamped by ``anchor``.
+
+        The phases tile the time from ``began``, the monotonic second at which the attempt was recorded.
 
         Raises
         ------

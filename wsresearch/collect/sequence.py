@@ -33,11 +33,15 @@ MAX_INTERVALS: Final = 4096
 
 
 class Where(StrEnum):
-    """Where a hole lies: inside one connection, across an outage, or across a stop or crash of ours."""
+    """Where a hole lies: inside one connection, across an outage, or across a stop or crash of ours.
+
+    ``vacant`` is said of ids that are no hole at all: the venue spent them without a trade.
+    """
 
     CONNECTION = "connection"
     OUTAGE = "outage"
     STOP = "stop"
+    VACANT = "vacant"
 
 
 class IdSet:

@@ -94,9 +94,9 @@ class WebSocketTransport:
         """Wait."""
         await asyncio.sleep(seconds)
 
-    async def connect(self, url: str, *, anchor: Anchor, inbox: Inbox) -> WebSocketLink:
+    async def connect(self, url: str, *, began: float, anchor: Anchor, inbox: Inbox) -> WebSocketLink:
         """Open a WebSocket; see :meth:`wsresearch.collect.seam.Transport.connect`."""
-        watch = Stopwatch(anchor.mono, secure=url.startswith("wss:"))
+        watch = Stopwatch(began, secure=url.startswith("wss:"))
         try:
             async with asyncio.timeout(self.open_timeout):
                 websocket = await self._follow(url, watch)

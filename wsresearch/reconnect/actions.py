@@ -56,10 +56,11 @@ class Phases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Try to open a WebSocket."""
+    """Try to open a WebSocket; the attempt begins at monotonic second ``at``, when its row was recorded."""
 
     attempt: int
     connection: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,27 +274,32 @@ class Lifecycle:
         return [self._record(EventKind.STOPPED, now, cause=cause, detail=failure.detail or None)]
 
     def _on_fatal(self, now: float, failure: Failure, _p: Phases, _x: Mapping[str, Any]) -> list[Action]:
+        rows: list[Action] = [] if self._life is None else [Drop(), self._lost(now, failure)]
         self.state = State.FAILED
-        return [self._record(EventKind.ERROR, now, **_columns(failure))]
+        return [*rows, self._record(EventKind.ERROR, now, **_columns(failure))]
 
     # -- what several rules share -----------------------------------------------------------------------------
 
-    def _lose(self, now: float, failure: Failure) -> list[Action]:
+    def _lost(self, now: float, failure: Failure) -> Record:
+        """Close the books of a connection; if it had delivered, an outage begins."""
         life = self._open_life()
         self._life = None
-        delivered = life.last_market is not None
-        if delivered:
+        if life.last_market is not None:
             self.numbers.outage += 1
             self._outage = self.numbers.outage
+        return self._record(EventKind.LOST, now, waited=now - life.last_sign, **_columns(failure))
+
+    def _lose(self, now: float, failure: Failure) -> list[Action]:
+        life = self._open_life()
+        row = self._lost(now, failure)
         # Life counts up to the last market message: hanging silently for a minute is no proof of stability.
         alive = life.last_sign - life.opened
         at_once = False
-        if self.rules.reset.is_due(opened=True, messages=delivered, alive=alive):
+        if self.rules.reset.is_due(opened=True, messages=life.last_market is not None, alive=alive):
             self._delays = self.rules.policy.delays(self.rng)
             self._streak = 0
             self._strikes = (None, 0)
             at_once = self.rules.reset.proves_stability
-        row = self._record(EventKind.LOST, now, waited=now - life.last_sign, **_columns(failure))
         return [row, *self._decide(now, failure, at_once=at_once)]
 
     def _decide(self, now: float, failure: Failure, *, at_once: bool) -> list[Action]:
@@ -345,7 +350,7 @@ class Lifecycle:
             drawn=wait.drawn,
             waited=now - wait.began,
         )
-        return [row, Open(attempt=self.attempt, connection=self.numbers.connection + 1)]
+        return [row, Open(attempt=self.attempt, connection=self.numbers.connection + 1, at=now)]
 
     def _open_life(self) -> _Life:
         assert self._life is not None

@@ -1,0 +1,138 @@
+"""A capture as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import pytest
+
+from tests.notebook.test_markup import Elements
+from tests.study.eventlog import START_NS, EventLog, days, ns, trades
+from wsresearch.errors import UsageError
+from wsresearch.notebook.report import MOST_ROWS, report_html
+from wsresearch.schema import EVENTS
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m$\\frac$"
+SHOWN = "</td><script>alert(1)</script><img src=x onerror=alert(1)> $\\frac$"
+
+
+def _log(text: str = "going away") -> EventLog:
+    log = EventLog()
+    log.connect()
+    log.wait(9.93)
+    log.lost(0.5, cause="closed", close_code=1001, close_by="peer", detail=text)
+    log.try_to_open(2.0)
+    log.opened(0.25)
+    log.first_message(0.25)
+    log.hole(1000, 1041, cause="outage", outage=1)
+    log.wait(5)
+    log.lost(1.0, cause="eof")
+    log.add("stopped")
+    return log
+
+
+def test_the_page_shows_everything() -> None:
+    """Pictures, outages, holes and the facts that were given."""
+    found = Elements(
+        report_html(
+            _log().table(),
+            title="binance: BTCUSDT",
+            facts={"policy": "full-jitter(base=1.0, cap=30.0, floor=0.1)", "segments": 3},
+            trades_count=1_234,
+            trades=trades([START_NS, START_NS + ns(4)]),
+        )
+    )
+    words = " ".join(found.words)
+    for text in (
+        "binance: BTCUSDT",
+        "closed 1001",
+        "going away",
+        "1000",
+        "1041",
+        "across outage 1",
+        "1,234",
+        "> 1.000",
+    ):
+        assert text in words
+    for text in ("full-jitter(base=1.0, cap=30.0, floor=0.1)", "segments", "the connection was closed", "> 1.000"):
+        assert text in words
+    pictures = [attributes for tag, attributes in found.elements if tag == "img"]
+    assert [picture["class"] for picture in pictures] == ["light", "dark"] * 2
+    assert pictures[0]["alt"] == (
+        "2 outages in 19.0 s: 4.00 s without data (21 %). longest: 3.00 s (closed); 1 whose end was not seen (hollow)"
+    )
+    assert "1 ordinary gap over 1 s" in str(pictures[2]["alt"])
+
+
+@pytest.mark.parametrize("document", [report_html(_log(HOSTILE).table()), report_html(EVENTS.empty_table())])
+def test_the_page_holds_no_script_and_loads_nothing(document: str) -> None:
+    """One file, for ever: no script, no handler, no address; a policy forbids both, the style is allowed by hash."""
+    found = Elements(document)
+    assert not {tag for tag, _ in found.elements} & {"script", "link", "iframe", "object", "a", "form", "base"}
+    for tag, attributes in found.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in {"href", "srcset", "style"}]
+        assert tag != "img" or str(attributes["src"]).startswith("data:image/png;base64,")
+    assert "http://" not in document
+    assert "https://" not in document
+    assert "url(" not in document
+    assert "@import" not in document
+    policy = next(a["content"] for _, a in found.elements if a.get("http-equiv") == "Content-Security-Policy")
+    style = re.search("<style>(.*)</style>", document, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
+    )
+
+
+def test_hostile_text_is_shown_as_text_everywhere() -> None:
+    """In each place where foreign text appears it makes no element and keeps its direction to itself."""
+    plain_page = Elements(report_html(_log().table(), title="t", facts={"n": "v"}))
+    log = EventLog()
+    log.connect()
+    log.wait(9.93)
+    log.lost(0.5, cause=HOSTILE, close_code=1001, close_by=HOSTILE, detail=HOSTILE)
+    log.try_to_open(2.0)
+    log.opened(0.25)
+    log.first_message(0.25)
+    log.hole(1000, 1041, cause=HOSTILE, symbol=HOSTILE)
+    document = report_html(log.table(), title=HOSTILE, facts={HOSTILE: HOSTILE})
+    found = Elements(document)
+    assert {tag for tag, _ in found.elements} <= {tag for tag, _ in plain_page.elements}
+    assert "".join(found.words).count(SHOWN) >= 7
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in document
+    assert "\x1b" not in document
+
+
+def test_secrets_of_an_address_are_not_shown() -> None:
+    """A fact may hold an URL with a key in it; the report is made to be passed on."""
+    document = report_html(_log().table(), facts={"url": "wss://me:pw@example.org/ws?key=abc"})
+    assert "wss://example.org/ws?…" in document
+    assert "abc" not in "".join(Elements(document).words)
+
+
+def test_the_phases_of_an_outage_are_a_bar() -> None:
+    """Each as wide as its share of the silence, with the numbers for whoever cannot see it."""
+    found = Elements(report_html(_log().table())).elements
+    bars = [attributes for tag, attributes in found if tag == "svg"]
+    assert bars[0]["aria-label"] == "detect 17 %, backoff 67 %, connect 8.3 %, first message 8.3 %"
+    widths = [float(str(attributes["width"])) for tag, attributes in found if tag == "rect"]
+    assert widths[:4] == pytest.approx([100 / 6, 100 * 2 / 3, 25 / 3, 25 / 3], abs=0.001)
+
+
+def test_a_long_table_shows_what_matters_and_says_so() -> None:
+    """Of thousands of outages the longest are listed, in the order they began; nothing is left out in silence."""
+    document = report_html(days(MOST_ROWS + 500, span=86_400).table())
+    words = "".join(Elements(document).words)
+    assert f"The {MOST_ROWS:,} longest of {MOST_ROWS + 500:,}" in words
+    rows = re.findall(r'<tr><td class="n">([\d,]+)</td><td class="t">([\d :.-]+)</td>', document)
+    assert len(rows) == MOST_ROWS
+    assert rows == sorted(rows, key=lambda row: row[1])
+
+
+def test_what_is_no_table_is_refused() -> None:
+    """The message says what was expected."""
+    with pytest.raises(UsageError, match=r"events must be an Arrow table, not str"):
+        report_html("data/btc")

@@ -1,0 +1,262 @@
+"""A private figure for a picture, its dress and its bytes; what the picture shows is not here.
+
+Neither pyplot nor a global rcParam is touched, because pictures are drawn by several threads, and every colour,
+size and font is given here, because the reader may have set rcParams of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation, Transform
+from numpy.typing import NDArray
+
+from wsresearch.errors import UsageError
+from wsresearch.notebook.palette import Palette
+
+__all__ = [
+    "FONT",
+    "Material",
+    "axes_in",
+    "blank",
+    "dress",
+    "figure_png",
+    "key",
+    "legend_below",
+    "legend_beside",
+    "material",
+    "nanoseconds",
+    "new_axes",
+    "new_figure",
+    "note",
+    "shifted",
+    "write",
+]
+
+FONT: Final = "DejaVu Sans"
+"""Comes with matplotlib, so a picture is the same on every machine."""
+
+_DPI: Final = 110
+_MARGINS: Final = {"left": 1.15, "right": 1.6, "top": 0.8, "bottom": 1.05}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """The tables that a picture is made of; None where there is none."""
+
+    events: pa.Table
+    stats: pa.Table | None = None
+    trades: pa.Table | None = None
+
+
+def material(
+    data: Any, *, trades: pa.Table | None = None, stats: pa.Table | None = None, columns: Sequence[str] = ()
+) -> Material:
+    """Return the tables of a capture, or of an events table with others beside it.
+
+    Parameters
+    ----------
+    data
+        An events table, or an object whose ``events()``, ``stats()`` and ``trades(columns=)`` return tables.
+    trades, stats
+        Used instead of the object's own.
+    columns
+        Columns of the trades that the picture needs; none are read if it needs none.
+
+    Raises
+    ------
+    UsageError
+        If ``data`` is neither.
+    """
+    if not callable(getattr(data, "events", None)):
+        if not hasattr(data, "__arrow_c_stream__"):
+            raise UsageError(
+                f"a plot takes a capture or its events table, not {type(data).__name__}; give capture.events()"
+            )
+        return Material(events=data, trades=trades, stats=stats)
+    if trades is None and columns and callable(getattr(data, "trades", None)):
+        trades = data.trades(columns=list(columns))
+    if stats is None and callable(getattr(data, "stats", None)):
+        stats = data.stats()
+    return Material(events=data.events(), trades=trades, stats=stats)
+
+
+def nanoseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return a time column as ns since 1970 UTC; a null becomes the least int64."""
+    values = column.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+    return np.asarray(values.fill_null(np.iinfo(np.int64).min).to_numpy(), dtype=np.int64)
+
+
+def new_figure(width: float, height: float, palette: Palette) -> Figure:
+    """Return a figure of its own, in inches, that no global list knows and that the garbage collector frees."""
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=palette.background)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_in(figure: Figure, *, bottom: float, height: float, palette: Palette) -> Axes:
+    """Return dressed axes in a strip of a figure; ``bottom`` and ``height`` in inches, margins included."""
+    width, whole = figure.get_size_inches()
+    rectangle = (
+        _MARGINS["left"] / width,
+        (bottom + _MARGINS["bottom"]) / whole,
+        (width - _MARGINS["left"] - _MARGINS["right"]) / width,
+        (height - _MARGINS["bottom"] - _MARGINS["top"]) / whole,
+    )
+    ax = figure.add_axes(rectangle)
+    dress(ax, palette)
+    return ax
+
+
+def new_axes(ax: Axes | None, palette: Palette, *, width: float, height: float) -> Axes:
+    """Return the axes that were given, dressed, or new ones in a figure of their own."""
+    if ax is None:
+        figure = new_figure(width, height, palette)
+        return axes_in(figure, bottom=0, height=height, palette=palette)
+    dress(ax, palette)
+    return ax
+
+
+def dress(ax: Axes, palette: Palette) -> None:
+    """Give axes the colours of a palette."""
+    ax.set_facecolor(palette.background)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(palette.muted)
+        spine.set_linewidth(0.8)
+    ax.tick_params(
+        which="both", color=palette.muted, labelcolor=palette.ink, labelsize=9, labelfontfamily=FONT, width=0.8
+    )
+    ax.grid(visible=False)
+    ax.set_axisbelow(True)
+
+
+def _plainly(text: Text) -> Text:
+    # A "$" in a close reason is a dollar; with usetex on, foreign text would even run as a TeX program.
+    text.set_parse_math(False)
+    text.set_usetex(False)
+    text.set_fontfamily(FONT)
+    return text
+
+
+def shifted(ax: Axes, transform: Transform, x: float, y: float) -> Transform:
+    """Return a transform whose result is moved by points (1/72 inch), whatever the size of the axes."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return transform + ScaledTranslation(x / 72, y / 72, figure.dpi_scale_trans)
+
+
+def write(ax: Axes, palette: Palette, *, title: str = "", more: str = "", x: str = "", y: str = "") -> None:
+    """Write title, a second line below it and axis labels as they stand, without mathematics."""
+    pad = 25 if more else 10
+    kept = ax.set_title(title, loc="left", fontsize=12, fontweight="bold", color=palette.ink, pad=pad)
+    if more:
+        above = shifted(ax, ax.transAxes, 0, 11)
+        note(ax, 0, 1, more, transform=above, fontsize=9.5, color=palette.muted, va="baseline", gid="more")
+    for text in (kept, ax.set_xlabel(x), ax.set_ylabel(y)):
+        _plainly(text)
+    for text in (ax.xaxis.label, ax.yaxis.label):
+        text.set(color=palette.muted, fontsize=9.5, fontweight="normal")
+
+
+def note(ax: Axes, x: float, y: float, words: str, **style: Any) -> Text:
+    """Write words into axes as they stand, without mathematics."""
+    return _plainly(ax.text(x, y, words, **style))
+
+
+def blank(ax: Axes, palette: Palette, words: str) -> Axes:
+    """Say in empty axes why they are empty."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    note(ax, 0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=11, color=palette.muted)
+    return ax
+
+
+def key(marker: str, colour: str, *, size: float = 6.5, hollow: bool = False) -> Line2D:
+    """Return a mark for a legend."""
+    line = Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=size)
+    if hollow:
+        line.set_markerfacecolor("none")
+    return line
+
+
+def legend_beside(ax: Axes, palette: Palette, title: str, marks: Sequence[tuple[str, Line2D]]) -> Legend:
+    """Explain marks in a column to the right of the axes; another legend of the axes stays."""
+    legend = Legend(
+        ax,
+        [mark for _, mark in marks],
+        [label for label, _ in marks],
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.015, 1.0),
+        borderaxespad=0,
+        borderpad=0,
+        labelspacing=0.9,
+        frameon=False,
+        fontsize=9,
+        title_fontsize=9,
+        alignment="left",
+        labelcolor=palette.ink,
+    )
+    for text in (*legend.get_texts(), legend.get_title()):
+        _plainly(text)
+    legend.get_title().set_color(palette.muted)
+    ax.add_artist(legend)
+    return legend
+
+
+def legend_below(ax: Axes, palette: Palette, marks: Sequence[tuple[str, Line2D]], *, columns: int = 6) -> Legend:
+    """Explain marks below the axis label, in rows from left to right."""
+    # A legend fills its columns one after the other, all of them with as many marks or one less: in this order
+    # its rows read as they were given.
+    rows = -(-len(marks) // columns)
+    columns = -(-len(marks) // rows)
+    marks = [mark for column in range(columns) for mark in marks[column::columns]]
+    legend = ax.legend(
+        [mark for _, mark in marks],
+        [label for label, _ in marks],
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=shifted(ax, ax.transAxes, 0, -38),
+        borderaxespad=0,
+        borderpad=0,
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.3,
+        handletextpad=0.5,
+        columnspacing=1.8,
+        labelcolor=palette.ink,
+    )
+    for text in legend.get_texts():
+        _plainly(text)
+    return legend
+
+
+def figure_png(figure: Figure | SubFigure | None) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure.
+
+    Raises
+    ------
+    UsageError
+        If the figure has no canvas that can draw pixels.
+    """
+    canvas = None if figure is None else figure.canvas
+    if not isinstance(canvas, FigureCanvasAgg):
+        raise UsageError("this figure cannot be drawn as PNG; pass the figure of an Axes that a plot returned")
+    buffer = BytesIO()
+    canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return buffer.getvalue()

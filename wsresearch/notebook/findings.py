@@ -1,0 +1,81 @@
+"""What a report tells, gathered from the tables of a capture; how it is shown is not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.words import counted, duration, share
+from wsresearch.schema import EventKind
+from wsresearch.study.gaps import gaps as find_gaps
+from wsresearch.study.holes import holes
+from wsresearch.study.outages import outages
+from wsresearch.study.rows import read_events
+
+__all__ = ["Findings", "findings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The tables of a report, and what is counted in them; ``began`` and ``ended`` are ns, None without events."""
+
+    outages: pa.Table
+    holes: pa.Table
+    gaps: pa.Table | None
+    connections: int
+    began: int | None
+    ended: int | None
+
+    @property
+    def span(self) -> float:
+        """Return the seconds that are told of."""
+        return 0.0 if self.began is None or self.ended is None else (self.ended - self.began) / 1e9
+
+    @property
+    def silence(self) -> float:
+        """Return the seconds in outages."""
+        return float(self.outages["silence"].to_numpy().sum())
+
+    @property
+    def missing(self) -> int:
+        """Return how many trade ids are known to be missing."""
+        return sum(self.holes["count"].to_pylist())
+
+    def numbers(self) -> list[tuple[str, str]]:
+        """Return the numbers that matter, each with what it counts."""
+        missing = f"ids missing in {counted(len(self.holes), 'hole')}" if len(self.holes) else "ids missing"
+        return [
+            (f"{len(self.outages):,}", "outage" if len(self.outages) == 1 else "outages"),
+            (duration(self.silence), f"without data, {share(self.silence, self.span)} of {duration(self.span)}"),
+            (f"{self.missing:,}", missing),
+            (f"{self.connections:,}", "connection" if self.connections == 1 else "connections"),
+        ]
+
+
+def findings(
+    events: pa.Table,
+    *,
+    trades: pa.Table | None = None,
+    gaps: pa.Table | None = None,
+    stats: pa.Table | None = None,
+    longer_than: float = 1.0,
+) -> Findings:
+    """Gather what a report tells; the parameters are those of :func:`~wsresearch.notebook.report.report_html`."""
+    rows = read_events(events)
+    lost = outages(rows)
+    if gaps is None and trades is not None:
+        gaps = find_gaps(trades, longer_than=longer_than, outages=lost)
+    times = [row.time for row in rows]
+    for table, column in ((trades, "recv_time"), (stats, "time")):
+        if rows and table is not None and len(table):
+            times.append(int(nanoseconds(table[column]).max()))
+    return Findings(
+        outages=lost,
+        holes=holes(rows),
+        gaps=gaps,
+        connections=sum(row.kind == EventKind.OPENED for row in rows),
+        began=min(times, default=None),
+        ended=max(times, default=None),
+    )

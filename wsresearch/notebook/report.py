@@ -1,0 +1,320 @@
+"""A capture as one HTML file that needs nothing else; what it tells is gathered in `findings`, no file is written.
+
+The document holds no script, loads nothing and forbids itself both. It follows the reader's light or dark setting
+and prints in light.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import pyarrow as pa
+from matplotlib.axes import Axes
+
+from wsresearch.notebook.canvas import figure_png
+from wsresearch.notebook.findings import findings
+from wsresearch.notebook.markup import Markup, element, foreign, joined
+from wsresearch.notebook.palette import DARK, LIGHT, Palette
+from wsresearch.notebook.plots import gaps_vs_backoff, timeline
+from wsresearch.notebook.words import cause_label, counted, moment, share
+from wsresearch.reconnect.causes import Cause, in_words
+from wsresearch.safetext import safe
+from wsresearch.study.rows import plain_rows
+
+__all__ = ["MOST_ROWS", "report_html"]
+
+MOST_ROWS: Final = 1_000
+"""Of a longer table the rows that matter most are shown, and a sentence says how many are not."""
+
+_PHASES: Final = ("detect", "backoff", "connect", "first_message")
+
+
+def _colours(palette: Palette) -> str:
+    detect, connect, first = palette.causes[1], palette.causes[0], palette.causes[4]
+    named = {
+        "paper": palette.background,
+        "ink": palette.ink,
+        "muted": palette.muted,
+        "faint": palette.faint,
+        "detect": detect,
+        "backoff": palette.lane,
+        "connect": connect,
+        "first": first,
+    }
+    return "".join(f"--{name}:{colour};" for name, colour in named.items())
+
+
+_STYLE: Final = (
+    f":root{{color-scheme:light dark;{_colours(LIGHT)}}}"
+    f"@media screen and (prefers-color-scheme:dark){{:root{{{_colours(DARK)}}}}}"
+    """
+*{box-sizing:border-box}
+body{margin:0 auto;padding:2.5rem 1.5rem 4rem;max-width:75rem;background:var(--paper);color:var(--ink);
+ font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","DejaVu Sans",sans-serif}
+h1{font-size:1.7rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere}
+h2{font-size:1.15rem;margin:2.8rem 0 .6rem}
+p{margin:.4rem 0;max-width:46rem}
+.quiet,caption,figcaption,th,dt,footer{color:var(--muted)}
+.numbers{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;margin:1.6rem 0 1rem;padding:0;list-style:none}
+.numbers b{display:block;font-size:1.5rem;line-height:1.2;font-variant-numeric:tabular-nums}
+figure{margin:1.2rem 0}
+img{display:block;max-width:100%;height:auto}
+img.dark{display:none}
+@media screen and (prefers-color-scheme:dark){img.light{display:none}img.dark{display:block}}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.85rem;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .55rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--faint)}
+th{font-weight:600;vertical-align:bottom;border-bottom-color:var(--muted)}
+.n{text-align:right}td.n,td.t{white-space:nowrap}td.d{min-width:12rem}td b{font-weight:600}
+td bdi{overflow-wrap:anywhere}
+svg{display:block;width:6.5rem;height:.8rem;margin-top:.3rem}
+.detect{fill:var(--detect);color:var(--detect)}.backoff{fill:var(--backoff);color:var(--backoff)}
+.connect{fill:var(--connect);color:var(--connect)}.first_message{fill:var(--first);color:var(--first)}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1.5rem;margin:.6rem 0}
+dd{margin:0;overflow-wrap:anywhere}
+footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--faint);font-size:.85rem}
+@media print{body{padding:0;max-width:none;font-size:10pt}.wide{overflow:visible}
+ h2,figure,tr{break-inside:avoid}h2{break-after:avoid}table{font-size:7.5pt}th,td{padding:.15rem .3rem}
+ thead{display:table-header-group}td.d{min-width:0}}
+"""
+)
+
+_POLICY: Final = (
+    "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-"
+    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    + "'"
+)
+
+
+def _picture(draw: Callable[[Palette], Axes]) -> Markup:
+    """Return a picture in both palettes; the finding that is its title is also its text alternative."""
+    images = []
+    for palette in (LIGHT, DARK):
+        ax = draw(palette)
+        more = [text.get_text() for text in ax.texts if text.get_gid() == "more"]
+        words = ". ".join([ax.get_title(loc="left"), *more])
+        png = base64.b64encode(figure_png(ax.get_figure(root=True))).decode()
+        images.append(element("img", src=f"data:image/png;base64,{png}", alt=words, class_=palette.name))
+    # Not <picture>: a browser that has chosen the dark source does not choose again for the printer.
+    return element("figure", *images)
+
+
+def _table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Markup:
+    """Return a table; the head gives each column's name and class."""
+    names = element("tr", *(element("th", name, scope="col", class_=kind) for name, kind in head))
+    body = [
+        element("tr", *(element("td", cell, class_=kind) for cell, (_, kind) in zip(row, head, strict=True)))
+        for row in rows
+    ]
+    return element("div", element("table", element("thead", names), element("tbody", *body)), class_="wide")
+
+
+def _bar(row: Mapping[str, Any]) -> Markup:
+    """Return an outage's phases as a bar, each as wide as its share of the silence."""
+    whole = row["silence"]
+    if whole <= 0:
+        return Markup("")
+    left, parts, words = 0.0, [], []
+    for phase in _PHASES:
+        width = 100 * row[phase] / whole
+        parts.append(element("rect", x=f"{left:.3f}", y="0", width=f"{width:.3f}", height="10", class_=phase))
+        words.append(f"{phase.replace('_', ' ')} {share(row[phase], whole)}")
+        left += width
+    label = ", ".join(words)
+    inside = joined(element("title", label), *parts)
+    return element("svg", inside, viewBox="0 0 100 10", preserveAspectRatio="none", role="img", aria_label=label)
+
+
+_OUTAGE_HEAD: Final = (
+    ("#", "n"),
+    ("began (UTC)", "t"),
+    ("cause, and the words of the peer or the system", "d"),
+    ("attempts", "n"),
+    ("detect (s)", "n"),
+    ("backoff (s)", "n"),
+    ("connect (s)", "n"),
+    ("first message (s)", "n"),
+    ("silence (s)", "n"),
+    ("its phases", "t"),
+    ("ids lost", "n"),
+)
+
+
+def _outage_cells(row: Mapping[str, Any]) -> Sequence[str]:
+    code = "" if row["close_code"] is None else f" {row['close_code']}"
+    by = "" if row["close_by"] is None else joined(" by ", foreign(row["close_by"]))
+    cause = joined(element("b", cause_label(row["cause"]) + code), by)
+    if row["detail"]:
+        cause = joined(cause, element("div", foreign(row["detail"]), class_="quiet"))
+    return (
+        f"{row['outage']:,}",
+        moment(row["began"]),
+        cause,
+        f"{row['attempts']:,}",
+        *(f"{row[phase]:,.3f}" for phase in _PHASES),
+        f"{'> ' if row['censored'] else ''}{row['silence']:,.3f}",
+        _bar(row),
+        f"{row['ids_lost']:,}",
+    )
+
+
+def _meaning(causes: Iterable[str | None]) -> Markup:
+    """Return what each cause means, in plain words."""
+    known = {str(cause): cause for cause in Cause}
+    seen = sorted({cause for cause in causes if cause in known})
+    return element(
+        "dl", *(joined(element("dt", cause_label(cause)), element("dd", in_words(known[cause]))) for cause in seen)
+    )
+
+
+def _outage_section(lost: pa.Table) -> Markup:
+    if not len(lost):
+        return joined(element("h2", "Outages"), element("p", "There was none."))
+    rows = plain_rows(lost)
+    shown = rows
+    left_out = Markup("")
+    if len(rows) > MOST_ROWS:
+        longest = sorted(rows, key=lambda row: row["silence"], reverse=True)[:MOST_ROWS]
+        shown = sorted(longest, key=lambda row: (row["began"], row["outage"]))
+        left_out = element("p", f"The {MOST_ROWS:,} longest of {len(rows):,}; none left out was longer.")
+    keys = [joined(element("span", "■", class_=phase), f" {phase.replace('_', ' ')}  ") for phase in _PHASES]
+    censored = sum(row["censored"] for row in rows)
+    after = [element("p", joined("Phases: ", *keys), class_="quiet")]
+    if censored:
+        note = f"> marks {counted(censored, 'outage')} whose end was not seen: the silence was at least that long."
+        after.append(element("p", note, class_="quiet"))
+    cells = map(_outage_cells, shown)
+    meaning = _meaning(row["cause"] for row in rows)
+    return joined(element("h2", "Outages"), left_out, _table(_OUTAGE_HEAD, cells), *after, meaning)
+
+
+_HOLE_HEAD: Final = (
+    ("symbol", "t"),
+    ("first id", "n"),
+    ("last id", "n"),
+    ("ids", "n"),
+    ("noticed (UTC)", "t"),
+    ("where", "t"),
+    ("connection", "n"),
+)
+
+_WHERE: Final = MappingProxyType({"connection": "inside a connection", "stop": "across a stop of ours"})
+
+
+def _hole_cells(row: Mapping[str, Any]) -> Sequence[str]:
+    where = f"across outage {row['outage']:,}" if row["outage"] else _WHERE.get(row["where"], row["where"] or "–")
+    return (
+        foreign(row["symbol"]),
+        str(row["first_id"]),
+        str(row["last_id"]),
+        f"{row['count']:,}",
+        moment(row["time"]),
+        foreign(where),
+        "–" if row["connection"] is None else f"{row['connection']:,}",
+    )
+
+
+def _hole_section(missing: pa.Table) -> Markup:
+    title = element("h2", "Holes")
+    if not len(missing):
+        return joined(title, element("p", "No trade id is known to be missing."))
+    rows = plain_rows(missing)
+    words = f"{counted(sum(row['count'] for row in rows), 'trade id')} missing in {counted(len(rows), 'hole')}."
+    shown = rows
+    if len(rows) > MOST_ROWS:
+        largest = sorted(range(len(rows)), key=lambda at: -rows[at]["count"])[:MOST_ROWS]
+        shown = [rows[at] for at in sorted(largest)]
+        words += f" The {MOST_ROWS:,} largest are shown."
+    return joined(title, element("p", words), _table(_HOLE_HEAD, map(_hole_cells, shown)))
+
+
+_WORDS: Final = (
+    "An outage lasts from the last market message of one connection to the first of the next. Its phases: detect "
+    "(until the loss was noticed), backoff (waiting before attempts), connect (in attempts, and in connections that "
+    "delivered nothing), first message (from the opening on). They add up to the silence. A hole is an interval of "
+    "trade ids that never arrived."
+)
+
+
+def report_html(
+    events: pa.Table,
+    *,
+    title: str = "Capture report",
+    facts: Mapping[str, object] = MappingProxyType({}),
+    trades_count: int | None = None,
+    trades: pa.Table | None = None,
+    gaps: pa.Table | None = None,
+    stats: pa.Table | None = None,
+    longer_than: float = 1.0,
+) -> str:
+    """Return the report of a capture as one HTML document, without script, with everything it shows inside.
+
+    Parameters
+    ----------
+    events
+        The events table of the capture.
+    title
+        Heading.
+    facts
+        What else is known of the capture (venue, policy, directory, …), shown in this order.
+    trades_count
+        How many trades the capture holds, if that is to be told.
+    trades, gaps
+        The trades, to find ordinary gaps in, or the table of :func:`wsresearch.study.gaps.gaps` with ``outages``.
+    stats
+        The stats table; tells how long the last run lived.
+    longer_than
+        Seconds; shorter ordinary gaps are not drawn.
+
+    Returns
+    -------
+    str
+        Every text from elsewhere in it is escaped. Of more than :data:`MOST_ROWS` outages or holes the largest are
+        listed, and the document says so.
+
+    Raises
+    ------
+    UsageError
+        If a column is missing or of another type.
+    """
+    told = findings(events, trades=trades, gaps=gaps, stats=stats, longer_than=longer_than)
+
+    def draw_timeline(palette: Palette) -> Axes:
+        return timeline(events, trades=trades, stats=stats, palette=palette)
+
+    def draw_gaps(palette: Palette) -> Axes:
+        return gaps_vs_backoff(events, gaps=told.gaps, longer_than=longer_than, palette=palette)
+
+    when = f"{moment(told.began)} to {moment(told.ended)} UTC" if told.began is not None else "no events yet"
+    numbers = told.numbers()
+    if trades_count is not None:
+        numbers.append((f"{trades_count:,}", "trade" if trades_count == 1 else "trades"))
+    listed = [joined(element("dt", foreign(name)), element("dd", foreign(fact))) for name, fact in facts.items()]
+    body = element(
+        "body",
+        element("header", element("h1", foreign(title)), element("p", when, class_="quiet")),
+        element("ul", *(element("li", element("b", number), words) for number, words in numbers), class_="numbers"),
+        element(
+            "main",
+            _picture(draw_timeline),
+            _picture(draw_gaps),
+            _outage_section(told.outages),
+            _hole_section(told.holes),
+        ),
+        *((element("h2", "Capture"), element("dl", *listed)) if listed else ()),
+        element("footer", element("p", _WORDS)),
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", safe(title)),
+        element("style", Markup(_STYLE)),
+    )
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"

@@ -1,0 +1,133 @@
+"""What the collector was doing at every moment, in one lane per state; how that is computed is in `study`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+
+from wsresearch.notebook.canvas import blank, key, legend_below, material, nanoseconds, new_axes, write
+from wsresearch.notebook.lanes import draw_dense, draw_lanes, draw_outages, label_lanes
+from wsresearch.notebook.palette import Palette, cause_looks, palette_named
+from wsresearch.notebook.scene import DENSE, Clock, Scene
+from wsresearch.notebook.words import cause_label, counted, duration, share
+from wsresearch.study.connections import states
+from wsresearch.study.holes import holes
+from wsresearch.study.outages import attempts, outages
+from wsresearch.study.rows import read_events
+
+__all__ = ["timeline"]
+
+
+def _finding(scene: Scene) -> tuple[str, str]:
+    """Say in a line what the picture shows, and in another what stands out."""
+    span = scene.clock.seconds
+    count = len(scene.outages)
+    if count == 0:
+        return f"No outage in {duration(span)}", ""
+    silence = scene.outages["silence"].to_numpy()
+    longest = int(np.argmax(silence))
+    lost = f"{duration(silence.sum())} without data ({share(silence.sum(), span)})"
+    more = [f"longest: {duration(silence[longest])} ({scene.causes[longest]})"]
+    if count == 1:
+        more = [f"cause: {scene.causes[0]}"]
+    elif count >= DENSE:
+        more += [f"median: {duration(float(np.median(silence)))}"]
+    censored = sum(scene.outages["censored"].to_pylist())
+    if censored:
+        more += ["its end was not seen" if count == 1 else f"{censored:,} whose end was not seen (hollow)"]
+    return f"{counted(count, 'outage')} in {duration(span)}: {lost}", "; ".join(more)
+
+
+def _legend(ax: Axes, scene: Scene) -> None:
+    causes, ink = scene.causes, scene.palette.ink
+    marks = [
+        (f"{cause} ({causes.count(cause):,})", key(look.marker, look.colour)) for cause, look in scene.looks.items()
+    ]
+    if len(scene.outages) < DENSE:
+        outcomes = scene.attempts["outcome"].to_pylist()
+        if any(outcome != "failed" for outcome in outcomes):
+            marks.append(("attempt", key("|", ink, size=9)))
+        if "failed" in outcomes:
+            marks.append(("failed attempt", key("x", ink, size=5.5)))
+        across = [outage > 0 for outage in scene.holes["outage"].to_pylist()]
+        if any(across):
+            marks.append(("ids lost across an outage", key("v", ink)))
+        if not all(across):
+            marks.append(("ids lost elsewhere", key("v", ink, hollow=True)))
+    if marks:
+        legend_below(ax, scene.palette, marks)
+
+
+def timeline(
+    data: Any,
+    ax: Axes | None = None,
+    *,
+    trades: pa.Table | None = None,
+    stats: pa.Table | None = None,
+    palette: str | Palette = "light",
+    title: str | None = None,
+) -> Axes:
+    """Draw what the collector did over time: a lane for each state, the outages on top and across.
+
+    Every outage is shaded in the colour of its cause, and on top stands a mark as high (log scale) as the outage
+    was long, so that a second is still seen on the axis of a day. Attempts are ticks, failed ones crosses, holes
+    triangles: filled across an outage, hollow inside a connection or across a stop. A hollow mark is an outage
+    whose end was not seen. From 300 outages on, the lanes show counts and shares of time in equal bins.
+
+    Parameters
+    ----------
+    data
+        A capture, or its events table.
+    ax
+        Where to draw; by default in a figure of its own.
+    trades, stats
+        Tables beside an events table; they tell how long the last run has been alive.
+    palette
+        ``light``, ``dark`` or a :class:`~wsresearch.notebook.palette.Palette`.
+    title
+        Instead of the finding.
+
+    Raises
+    ------
+    UsageError
+        If ``data`` is neither, or a column is missing.
+    """
+    colours = palette_named(palette)
+    ax = new_axes(ax, colours, width=11, height=5.1)
+    given = material(data, trades=trades, stats=stats)
+    rows = read_events(given.events)
+    if not rows:
+        write(ax, colours, title="Nothing has happened yet" if title is None else title)
+        return blank(ax, colours, "the events table is empty")
+    seen = [
+        int(nanoseconds(table[column]).max())
+        for table, column in ((given.trades, "recv_time"), (given.stats, "time"))
+        if table is not None and len(table)
+    ]
+    times = [row.time for row in rows]
+    last = max([*times, *seen])
+    lost = outages(rows)
+    scene = Scene(
+        clock=Clock(min(times), last),
+        outages=lost,
+        attempts=attempts(rows),
+        holes=holes(rows),
+        states=states(rows, stats=given.stats, until=last),
+        looks=cause_looks(map(cause_label, lost["cause"].to_pylist()), colours),
+        palette=colours,
+    )
+    axis = scene.clock.ticks(ax)
+    if len(lost) >= DENSE:
+        draw_dense(ax, scene)
+    else:
+        draw_lanes(ax, scene)
+        if len(lost):
+            draw_outages(ax, scene)
+    label_lanes(ax, scene)
+    _legend(ax, scene)
+    finding, more = _finding(scene)
+    write(ax, colours, title=finding if title is None else title, more=more, x=axis)
+    return ax
