@@ -109,3 +109,12 @@ def test_every_public_name_exists() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_collector_and_verify_believe_in_the_same_leaps() -> None:
+    """What a collector takes for a stray id, `verify` does not call a hole: two rooms, one number."""
+    from wsresearch.capture import claims, ledger
+    from wsresearch.collect import sequence
+
+    assert ledger.LEAP == sequence.LEAP
+    assert claims._VACANT == sequence.Where.VACANT

@@ -257,6 +257,8 @@ def verify(directory: Directory, as_json: AsJson = False) -> int:
                 f"  {safe(symbol)}: {told['rows']:,} rows, {told['missing']:,} missing ids "
                 f"({told['first_id']} to {told['last_id']})"
             )
+        for note in result.notes:
+            print(f"  note: {safe(note, limit=400)}")
         for problem in document["problems"]:
             print(f"  problem: {safe(problem, limit=400)}")
         print("all is well" if document["ok"] else "NOT well: see the problems above")

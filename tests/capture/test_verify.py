@@ -14,6 +14,7 @@ import pytest
 
 from tests.capture.made import MIDNIGHT, NOON, SECOND
 from tests.capture.recorded import Recorded, trade_rows
+from wsresearch.capture.guard import GUARD_BYTES
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.seal import recover
 from wsresearch.capture.verify import Hole, SymbolCoverage, VerifyReport, verify
@@ -164,8 +165,8 @@ def foreign_parquet(capture: Recorded) -> None:
 def hidden_bytes(capture: Recorded) -> None:
     path = sealed(capture, 2)
     content = path.read_bytes()
-    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    path.write_bytes(content[:footer] + b"rows that no footer names" + content[footer:])
+    guard = len(content) - 8 - int.from_bytes(content[-8:-4], "little") - GUARD_BYTES
+    path.write_bytes(content[:guard] + b"rows that no footer names" + content[guard:])
 
 
 def newer_file(capture: Recorded) -> None:

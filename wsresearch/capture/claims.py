@@ -22,6 +22,9 @@ __all__ = ["Claims", "SymbolCoverage", "judge"]
 _IDS_RESTARTED: Final = "ids_restarted"
 """The cause of the ``error`` event that says: the venue began to count this symbol's trades anew."""
 
+_VACANT: Final = "vacant"
+"""The cause of the ``hole_filled`` event that says: the venue spent these ids without a trade."""
+
 _COLUMNS: Final = ["time", "kind", "cause", "symbol", "first_id", "last_id"]
 
 _NAMED: Final = 5
@@ -51,6 +54,7 @@ class SymbolCoverage:
 @dataclass(frozen=True, slots=True)
 class _Claim:
     kind: str
+    cause: str | None
     first: int
     last: int
     time: int
@@ -85,7 +89,7 @@ class Claims:
                 if row["cause"] == _IDS_RESTARTED:
                     eras.append([])
             elif row["first_id"] is not None and row["last_id"] is not None:
-                eras[-1].append(_Claim(row["kind"], row["first_id"], row["last_id"], row["time"]))
+                eras[-1].append(_Claim(row["kind"], row["cause"], row["first_id"], row["last_id"], row["time"]))
 
     def eras(self, symbol: str) -> int:
         """Return how often the ids of a symbol were begun, 1 if it was never said that they were begun anew."""
@@ -98,6 +102,11 @@ class Claims:
             for kind in (EventKind.HOLE, EventKind.HOLE_FILLED)
         )
         return holes - filled
+
+    def vacant(self, symbol: str, era: int) -> Ids:
+        """Return the ids that were told to stand for no trade: nothing is missing there."""
+        claims = self._by_era[symbol][era]
+        return Ids.spanning((claim.first, claim.last) for claim in claims if claim.cause == _VACANT)
 
     def told_since(self, symbol: str, era: int, time: int) -> Ids:
         """Return the ids that any event after `time` (ns since 1970 UTC) is about."""
@@ -133,7 +142,7 @@ def judge(
         for number, (stored, repeated) in enumerate(_eras(known, claims.eras(symbol))):
             told = claims.missing(symbol, number)
             ids = _without_strays(symbol, stored, told, findings)
-            gaps = ids.gaps()
+            gaps = ids.gaps() - claims.vacant(symbol, number)
             young, late = Ids.spanning([]), Ids.spanning([])
             if not settled and ledger.newest is not None:
                 young = ledger.recent(symbol)

@@ -23,6 +23,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wsresearch.capture.guard import guarded
 from wsresearch.schema import SCHEMAS, TableName
 
 __all__ = ["ROW_GROUP_ROWS", "difference", "encode", "regroup"]
@@ -54,7 +55,7 @@ def encode(name: TableName, blocks: Iterable[pa.Table], metadata: Mapping[bytes,
         for block in blocks:
             # In one piece: where pages end would otherwise depend on how the rows had come.
             writer.write_table(block.cast(schema).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-    return memoryview(sink.getvalue()).cast("B")
+    return memoryview(guarded(memoryview(sink.getvalue()).cast("B")))
 
 
 def regroup(batches: Iterable[pa.RecordBatch], name: TableName) -> Iterator[pa.Table]:

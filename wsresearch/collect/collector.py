@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 # Messages decoded in one go: about 10 ms of work, so that a stop or a ping is never late by more.
 _AT_ONCE: Final = 4096
+# A deadline noticed so many seconds late was slept through; so many seconds are then given to read the socket.
+_ASLEEP: Final = 1.0
+_WAKING_UP: Final = 0.25
 # Seconds that a stop waits for a failing disk before it counts what could not be written.
 _PATIENCE: Final = 1.0
 
@@ -188,7 +191,7 @@ class Collector:
             if self._stopping is not None:
                 await self._stop_now(self._stopping)
             elif not await self._woken_before(self._lifecycle.deadline):
-                self._deadline_reached()
+                await self._deadline_reached()
         return self._end.exit_code
 
     def stop(self, detail: str = "asked to stop") -> None:
@@ -292,16 +295,19 @@ class Collector:
             await link.send(request)
             await self._transport.sleep(self.config.stream.venue.limits.request_interval)
 
-    def _deadline_reached(self) -> None:
+    async def _deadline_reached(self) -> None:
+        deadline, now = self._lifecycle.deadline, self._transport.now()
+        if deadline is not None and now - deadline > _ASLEEP and self._lifecycle.state is State.OPEN:
+            # This process slept (SIGSTOP, a suspended machine): what the socket holds must be read before judging.
+            await self._transport.sleep(_WAKING_UP)
         # What has arrived counts as market data even if nobody has looked at it yet.
         self._digest_all()
-        now = self._transport.now()
         if self._dropped_since_check and self._lifecycle.state is State.OPEN and self._inbox.last_arrival_ns:
             # A full queue hides the data from the decoder, not from us: overload is no stall.
             self._dropped_since_check = False
             self._handle(Signal.MARKET, self._anchor.monotonic(self._inbox.last_arrival_ns))
-        deadline = self._lifecycle.deadline
-        if deadline is not None and now >= deadline:
+        deadline, now = self._lifecycle.deadline, self._transport.now()
+        if deadline is not None and now >= deadline and self._stopping is None:
             self._handle(Signal.DEADLINE, now)
 
     async def _stop_now(self, why: Failure) -> None:
@@ -340,7 +346,7 @@ class Collector:
         heard = self._intake.digest(_AT_ONCE, connection=connection)
         if cycle.state is State.OPEN:
             self._tell(heard, connection)
-        self._intake.note_holes(heard, self._outage_of, connection=connection)
+        self._intake.note_news(heard, self._outage_of, connection=connection)
 
     def _tell(self, heard: Heard, connection: int) -> None:
         if heard.announced is not None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.sequence import IdSet, Ledger, Span, Where
+from wsresearch.collect.sequence import Admitted, IdSet, Ledger, Restart, Span, Where
 from wsresearch.reconnect.causes import Cause
 from wsresearch.safetext import safe
 from wsresearch.schema import EventKind
@@ -52,16 +52,16 @@ class Heard:
     ----------
     first_ns, last_ns
         Receive times of the first and last accepted market message; None if there was none.
-    holes, filled
-        What the ledger found, to be written after the lifecycle has been told of the first message.
+    news
+        What the ledger found and when, in the order of the rows, to be written after the lifecycle has been told of
+        the first message.
     announced
         What the venue said of the end of this connection, None if nothing.
     """
 
     first_ns: int | None
     last_ns: int | None
-    holes: list[tuple[Span, int]]
-    filled: list[tuple[Span, int]]
+    news: list[tuple[EventKind, Span | Restart, int]]
     announced: str | None
 
 
@@ -124,18 +124,10 @@ class Intake:
         batch = decoded.batch
         if not batch.num_rows:
             self._inbox.release(size)
-            return Heard(first_ns=None, last_ns=None, holes=[], filled=[], announced=announced)
+            return Heard(first_ns=None, last_ns=None, news=[], announced=announced)
         received = batch.column("recv_time").cast(pa.int64())
         first_ns, last_ns = received[0].as_py(), received[-1].as_py()
         admitted = self._ledger.admit(batch, connection=connection)
-        for symbol in admitted.restarts:
-            self._note(
-                EventKind.ERROR,
-                last_ns,
-                cause=Cause.IDS_RESTARTED,
-                symbol=symbol,
-                detail="the venue began to count this symbol's trades anew",
-            )
         self._count(batch, admitted.batch.num_rows, admitted.duplicates, last_ns)
         if admitted.batch.num_rows:
             self._recorder.trades(
@@ -146,26 +138,21 @@ class Intake:
         return Heard(
             first_ns=first_ns,
             last_ns=last_ns,
-            holes=[(span, received[span.row].as_py()) for span in admitted.holes],
-            filled=[(span, received[span.row].as_py()) for span in admitted.filled],
+            news=[(kind, what, received[what.row].as_py()) for kind, what in _in_order(admitted)],
             announced=announced,
         )
 
-    def note_holes(self, heard: Heard, outage_of: Mapping[int, int], *, connection: int) -> None:
-        """Write what is missing or was filled; ``outage_of`` says which outage a connection ended."""
-        for kind, spans in ((EventKind.HOLE, heard.holes), (EventKind.HOLE_FILLED, heard.filled)):
-            for span, at_ns in spans:
-                across = span.where is Where.OUTAGE
-                self._note(
-                    kind,
-                    at_ns,
-                    cause=span.where.value,
-                    connection=connection,
-                    outage=outage_of.get(connection, 0) if across else 0,
-                    symbol=safe(span.symbol),
-                    first_id=span.first,
-                    last_id=span.last,
-                )
+    def note_news(self, heard: Heard, outage_of: Mapping[int, int], *, connection: int) -> None:
+        """Write what is missing, was filled or began anew; ``outage_of`` says which outage a connection ended."""
+        for kind, what, at_ns in heard.news:
+            told: dict[str, Any] = {"connection": connection, "symbol": safe(what.symbol)}
+            if isinstance(what, Restart):
+                detail = "the venue began to count this symbol's trades anew"
+                self._note(kind, at_ns, cause=Cause.IDS_RESTARTED, detail=detail, **told)
+            else:
+                outage = outage_of.get(connection, 0) if what.where is Where.OUTAGE else 0
+                ids = {"first_id": what.first, "last_id": what.last}
+                self._note(kind, at_ns, cause=what.where.value, outage=outage, **ids, **told)
 
     def _note_vacant(self, vacant: Sequence[Vacant], at_ns: int) -> None:
         """Write down ids that the venue spent without a trade: they are accounted for, and no hole."""
@@ -174,7 +161,7 @@ class Intake:
             for first, last in ids:
                 for number in range(first, last + 1):
                     self._ledger.excuse(symbol, number)
-                told = {"symbol": safe(symbol), "first_id": first, "last_id": last}
+                told = {"symbol": symbol, "first_id": first, "last_id": last}
                 self._note(EventKind.HOLE_FILLED, at_ns, cause=Where.VACANT.value, **told)
 
     def tally(self) -> Tally:
@@ -205,3 +192,11 @@ class Intake:
                 cause = Cause.VENUE_ERROR if notice.kind is NoticeKind.ERROR else Cause.UNKNOWN
                 self._note(EventKind.ERROR, notice.recv_ns, cause=cause, detail=safe(notice.detail))
         return announced
+
+
+def _in_order(admitted: Admitted) -> list[tuple[EventKind, Span | Restart]]:
+    """Return what a batch brought in the order of its rows: a hole of the old count before a new one begins."""
+    news: list[tuple[EventKind, Span | Restart]] = [(EventKind.ERROR, restart) for restart in admitted.restarts]
+    news += [(EventKind.HOLE, span) for span in admitted.holes]
+    news += [(EventKind.HOLE_FILLED, span) for span in admitted.filled]
+    return sorted(news, key=lambda item: item[1].row)

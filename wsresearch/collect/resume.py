@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wsresearch.capture.coverage import Ids
+from wsresearch.capture.guard import check_guard
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.scan import places
@@ -131,6 +132,7 @@ def _newest(root: Path, table: TableName, columns: Sequence[str]) -> pa.Table:
     sealed = [place.parquet for place in places(Layout(root), table) if place.parquet is not None]
     if not sealed:
         return SCHEMAS[table].empty_table().select(list(columns))
+    check_guard(sealed[-1])
     return pq.ParquetFile(sealed[-1], page_checksum_verification=True).read(columns=list(columns))
 
 

@@ -1,20 +1,19 @@
 """Which trade ids have been seen, which are missing, which came twice; writing rows or events is not here.
 
-The seen ids of a symbol are kept as intervals, so exact de-duplication over millions of ids costs a few numbers.
-Three rules keep one strange row from doing harm:
+Four rules keep one strange row from doing harm:
 
 * an id is a duplicate only if that very id was seen, never because it is below the highest one;
-* a leap of more than :data:`LEAP` ids is believed once a second row continues there, so an absurd but valid id
+* a leap of more than :data:`LEAP` ids is believed once the next new row continues there, so an absurd but valid id
   (2**62, say) is stored and neither becomes the new end of the sequence nor a hole of 2**62 trades;
-* a known id, or one below the rest that was never missing, whose trade time is later than any before it is no
-  duplicate and no late row: the venue has begun to count anew.
+* a known id whose trade time is later than any before it is another trade, and stored; so is an id below all others
+  with such a time. If the next new row continues *there*, the venue has begun to count anew;
+* a trade time far ahead of the time of receipt says nothing about order.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -23,13 +22,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["LEAP", "Admitted", "IdSet", "Ledger", "Span", "Where"]
+from wsresearch.collect.idset import IdSet
+
+__all__ = ["LEAP", "Admitted", "IdSet", "Ledger", "Restart", "Span", "Where"]
 
 LEAP: Final = 1_000_000
 """Ids that may be missing in one hole without further proof; a longer leap needs a second row to confirm it."""
 
-MAX_INTERVALS: Final = 4096
-"""Intervals remembered for a symbol; beyond that the lowest ids are forgotten (and could come in twice)."""
+_AHEAD_US: Final = 86_400 * 10**6
+"""Microseconds that a trade may be ahead of its receipt: clocks are wrong by hours, hardly by more than a day."""
+
+_NEVER: Final = -(2**63)
+"""Stands for a trade time that says nothing."""
 
 
 class Where(StrEnum):
@@ -42,51 +46,6 @@ class Where(StrEnum):
     OUTAGE = "outage"
     STOP = "stop"
     VACANT = "vacant"
-
-
-class IdSet:
-    """A set of integers held as disjoint, sorted, closed intervals."""
-
-    __slots__ = ("_firsts", "_lasts")
-
-    def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        for first, last in intervals:
-            self.add(first, last)
-
-    def __contains__(self, number: int) -> bool:
-        at = bisect_right(self._firsts, number) - 1
-        return at >= 0 and number <= self._lasts[at]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(list(zip(self._firsts, self._lasts, strict=True)))
-
-    def __len__(self) -> int:
-        return len(self._firsts)
-
-    def add(self, first: int, last: int) -> None:
-        """Add ``first..last``, joining whatever it touches."""
-        low = bisect_right(self._lasts, first - 2)
-        high = bisect_right(self._firsts, last + 1)
-        if low < high:
-            first = min(first, self._firsts[low])
-            last = max(last, self._lasts[high - 1])
-        self._firsts[low:high] = [first]
-        self._lasts[low:high] = [last]
-        if len(self._firsts) > MAX_INTERVALS:
-            del self._firsts[0], self._lasts[0]
-
-    def remove(self, number: int) -> bool:
-        """Take one number out; say whether it was in."""
-        at = bisect_right(self._firsts, number) - 1
-        if at < 0 or number > self._lasts[at]:
-            return False
-        first, last = self._firsts[at], self._lasts[at]
-        parts = [(a, b) for a, b in ((first, number - 1), (number + 1, last)) if a <= b]
-        self._firsts[at : at + 1] = [a for a, _ in parts]
-        self._lasts[at : at + 1] = [b for _, b in parts]
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +65,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A symbol whose ids began anew; the batch's ``row`` is the one that proved it."""
+
+    symbol: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
     """What a batch turned out to be.
 
@@ -118,27 +85,33 @@ class Admitted:
     holes, filled
         Ids that turned out missing, and ids of earlier holes that arrived after all.
     restarts
-        Symbols whose ids began anew: no hole can be told across that point.
+        Where ids began anew: no hole can be told across that point.
     """
 
     batch: pa.RecordBatch
     duplicates: int
     holes: list[Span]
     filled: list[Span]
-    restarts: list[str]
+    restarts: list[Restart]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Symbol:
-    """What is known of one symbol."""
+    """What is known of one symbol.
+
+    ``high`` is the highest id believed, ``newest`` the latest trade time; ``leapt`` and ``anew`` are ids that wait for
+    a second row to be believed. ``complete`` says that ``seen`` goes back to the first row there ever was.
+    """
 
     name: str
     seen: IdSet = field(default_factory=IdSet)
     high: int | None = None
-    newest: int | None = None
+    newest: int = _NEVER
     connection: int = 0
     before_this_run: bool = False
-    suspect: tuple[int, int] | None = None
+    complete: bool = True
+    leapt: int | None = None
+    anew: int | None = None
     missing: IdSet = field(default_factory=IdSet)
     excused: IdSet = field(default_factory=IdSet)
 
@@ -155,7 +128,8 @@ class Ledger:
     def __init__(self, marks: Mapping[str, int] | None = None) -> None:
         self._symbols: dict[str, _Symbol] = {}
         for symbol, high in (marks or {}).items():
-            self._symbols[symbol] = _Symbol(name=symbol, seen=IdSet([(high, high)]), high=high, before_this_run=True)
+            seen = IdSet([(high, high)])
+            self._symbols[symbol] = _Symbol(name=symbol, seen=seen, high=high, before_this_run=True, complete=False)
 
     @property
     def marks(self) -> dict[str, int]:
@@ -171,7 +145,7 @@ class Ledger:
         return list(self._of(symbol).missing)
 
     def recall(self, trades: pa.Table) -> None:
-        """Take in rows that an earlier run stored (columns symbol, trade_id, trade_time), oldest first."""
+        """Take in rows that an earlier run stored (columns symbol, trade_id, trade_time, recv_time), oldest first."""
         for batch in trades.to_batches():
             self.admit(batch, connection=0)
         for known in self._symbols.values():
@@ -194,21 +168,22 @@ class Ledger:
         outcome = _Outcome(rows=batch.num_rows, connection=connection)
         ids = batch.column("trade_id")
         numbers = np.asarray(pc.fill_null(ids, -1)) if ids.null_count else np.asarray(ids)
-        times = np.asarray(batch.column("trade_time").cast(pa.int64()))
+        times = np.asarray(pc.fill_null(batch.column("trade_time").cast(pa.int64()), _NEVER))
+        received = np.asarray(batch.column("recv_time").cast(pa.int64())) // 1000
+        times = np.where(times <= received + _AHEAD_US, times, _NEVER)
         for symbol, rows in _rows_by_symbol(batch.column("symbol")):
             known = self._of(symbol)
             if ids.null_count:
                 rows = rows[np.asarray(ids.is_valid())[rows]]  # noqa: PLW2901
             if len(rows):
                 self._admit_symbol(known, rows, numbers[rows], times[rows], outcome)
-        holes = outcome.new_holes()
-        for hole in holes:
+        for hole in outcome.open_holes():
             self._of(hole.symbol).missing.add(hole.first, hole.last)
         kept = batch if outcome.keep.all() else batch.filter(pa.array(outcome.keep))
         return Admitted(
             batch=kept,
             duplicates=batch.num_rows - kept.num_rows,
-            holes=holes,
+            holes=outcome.holes(),
             filled=outcome.filled,
             restarts=outcome.restarts,
         )
@@ -225,12 +200,12 @@ class Ledger:
         outcome: _Outcome,
     ) -> None:
         in_line = known.high is not None and int(numbers[0]) == known.high + 1 and bool((np.diff(numbers) == 1).all())
-        # What comes in line needs no look at the set: its ids lie above `high`, where only a suspect can be.
-        if in_line and (known.suspect is None or int(numbers[-1]) < known.suspect[0]):
-            known.seen.add(int(numbers[0]), int(numbers[-1]))
-            known.high = int(numbers[-1])
-            newest = int(times.max())
-            known.newest = newest if known.newest is None else max(known.newest, newest)
+        first, last = int(numbers[0]), int(numbers[-1])
+        # What comes in line needs no look at its rows, unless one of those ids came before and was not believed.
+        if in_line and not known.seen.within(first, last):
+            known.seen.add(first, last)
+            known.high, known.newest = last, max(known.newest, int(times.max()))
+            known.leapt = known.anew = None
         else:
             for row, number, time in zip(rows.tolist(), numbers.tolist(), times.tolist(), strict=True):
                 outcome.keep[row] = self._admit_row(known, row, number, time, outcome)
@@ -238,45 +213,42 @@ class Ledger:
         known.before_this_run = False
 
     def _admit_row(self, known: _Symbol, row: int, number: int, time: int, outcome: _Outcome) -> bool:
-        newer = known.newest is not None and time > known.newest
-        known.newest = time if known.newest is None else max(known.newest, time)
-        if number in known.seen:
-            if not newer:
-                return False
-            self._begin_anew(known, outcome)
-        high = known.high
-        if high is None or number == high + 1:
+        newest, high, anew = known.newest, known.high, known.anew
+        newer = _NEVER < newest < time
+        known.newest = max(newest, time)
+        if high is None:
             known.high = number
+        elif anew is not None and anew < number <= min(high, anew + LEAP) and time >= newest:
+            outcome.restart(known, row)
+            known.seen, known.missing, known.high, known.complete = IdSet([(anew, anew)]), IdSet(), anew, True
+            self._advance(known, anew, number, row, outcome)
+        elif number in known.seen:
+            known.anew = number if newer else anew
+            return newer
         elif number > high:
-            self._leap(known, row, number, outcome)
-        elif not outcome.fill(known, number, row) and newer:
-            # Below the rest, never told missing, and traded after everything else: the venue counts anew.
-            self._begin_anew(known, outcome)
-            known.high = number
+            self._advance(known, high, number, row, outcome)
+        elif not outcome.fill(known, number, row):
+            known.anew = number if newer else anew
+            lowest = known.seen.lowest
+            # A late row from before the first one: the ids between the two existed as well.
+            if not newer and lowest is not None and 1 < lowest - number <= LEAP and known.complete:
+                outcome.miss(known, number + 1, lowest - 1, row)
         known.seen.add(number, number)
+        known.complete = known.complete and not known.seen.forgetful
         known.connection = outcome.connection
         known.before_this_run = False
         return True
 
-    def _leap(self, known: _Symbol, row: int, number: int, outcome: _Outcome) -> None:
-        high = known.high
-        assert high is not None
-        if number - high - 1 > LEAP:
-            suspect = known.suspect
-            if suspect is None or not suspect[1] < number <= suspect[1] + LEAP:
-                known.suspect = (number, number)
-                return
-            outcome.miss(_span(known, high + 1, suspect[0] - 1, row, outcome.connection), known.excused)
-            high = suspect[1]
-            known.suspect = None
-        if number > high + 1:
-            outcome.miss(_span(known, high + 1, number - 1, row, outcome.connection), known.excused)
-        known.high = number
-
     @staticmethod
-    def _begin_anew(known: _Symbol, outcome: _Outcome) -> None:
-        known.seen, known.missing, known.high, known.suspect = IdSet(), IdSet(), None, None
-        outcome.restarts.append(known.name)
+    def _advance(known: _Symbol, high: int, number: int, row: int, outcome: _Outcome) -> None:
+        """Believe in an id above ``high``, or keep it in mind if it is too far away."""
+        if number - high > LEAP and not (known.leapt is not None and known.leapt < number <= known.leapt + LEAP):
+            known.leapt = number
+            return
+        if number > high + 1:
+            outcome.miss(known, high + 1, number - 1, row)
+        known.high = number
+        known.leapt = known.anew = None
 
 
 class _Outcome:
@@ -286,15 +258,22 @@ class _Outcome:
         self.connection = connection
         self.keep: NDArray[np.bool_] = np.ones(rows, dtype=bool)
         self.filled: list[Span] = []
-        self.restarts: list[str] = []
+        self.restarts: list[Restart] = []
         self._holes: list[tuple[Span, IdSet]] = []
+        self._past: list[Span] = []
 
-    def miss(self, span: Span, excused: IdSet) -> None:
-        rest = IdSet([(span.first, span.last)])
-        for first, last in excused:
-            for number in range(max(first, span.first), min(last, span.last) + 1):
-                rest.remove(number)
-        self._holes.append((span, rest))
+    def restart(self, known: _Symbol, row: int) -> None:
+        """Note that a symbol's ids began anew: what was missing before stays so."""
+        self._past += [hole for hole in self.open_holes() if hole.symbol == known.name]
+        self._holes = [(hole, rest) for hole, rest in self._holes if hole.symbol != known.name]
+        self.restarts.append(Restart(symbol=known.name, row=row))
+
+    def miss(self, known: _Symbol, first: int, last: int, row: int) -> None:
+        """Note that ``first..last`` did not come, but for what is stored or was no trade."""
+        rest = IdSet([(first, last)])
+        for a, b in (*known.seen.within(first, last), *known.excused.within(first, last)):
+            rest.discard(a, b)
+        self._holes.append((_span(known, first, last, row, self.connection), rest))
 
     def fill(self, known: _Symbol, number: int, row: int) -> bool:
         """Take a late id out of the hole it belongs to; False if it belongs to none."""
@@ -302,17 +281,22 @@ class _Outcome:
             # Its hole was found in this very batch: it was only out of order, and the hole never was.
             if hole.symbol == known.name and rest.remove(number):
                 return True
-        if known.missing.remove(number):
+        if not known.missing.remove(number):
+            return False
+        before = self.filled[-1] if self.filled else None
+        if before is not None and before.symbol == known.name and before.last + 1 == number:
+            self.filled[-1] = replace(before, last=number)
+        else:
             self.filled.append(_span(known, number, number, row, self.connection))
-            return True
-        return False
+        return True
 
-    def new_holes(self) -> list[Span]:
-        return [
-            Span(symbol=hole.symbol, first=first, last=last, row=hole.row, where=hole.where, since=hole.since)
-            for hole, rest in self._holes
-            for first, last in rest
-        ]
+    def holes(self) -> list[Span]:
+        """Return what turned out to be missing."""
+        return [*self._past, *self.open_holes()]
+
+    def open_holes(self) -> list[Span]:
+        """Return what is missing of the counts that the symbols are in now."""
+        return [replace(hole, first=first, last=last) for hole, rest in self._holes for first, last in rest]
 
 
 def _span(known: _Symbol, first: int, last: int, row: int, connection: int) -> Span:

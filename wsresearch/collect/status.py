@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wsresearch.capture.guard import check_guard
 from wsresearch.capture.identity import read_identity
 from wsresearch.capture.journal import read_segment
 from wsresearch.capture.layout import Layout
@@ -213,6 +214,7 @@ def _metadata(layout: Layout, place: Place | None, key: bytes) -> dict[str, int]
     while place is not None:
         try:
             if place.parquet is not None:
+                check_guard(place.parquet)
                 told = pq.read_schema(place.parquet).metadata
             else:
                 told = read_segment(layout, place.segment).schema_metadata
