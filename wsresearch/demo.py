@@ -71,9 +71,8 @@ def run(*, seconds: float, out: Path) -> int:
     stretch = seconds / _PLANNED
     plan = FaultPlan.parse([{**fault, "at": fault["at"] * stretch} for fault in _FAULTS])
     tape = Tape.generate(_SYMBOLS, rate=_RATE, seed=7, seconds=seconds)
-    print(
-        f"a local exchange plays {_RATE:,.0f} trades/s of {', '.join(_SYMBOLS)} for {seconds:g} s, with {len(plan)} faults:"
-    )
+    names = ", ".join(_SYMBOLS)
+    print(f"a local exchange plays {_RATE:,.0f} trades/s of {names} for {seconds:g} s, with {len(plan)} faults:")
     print("  " + ", ".join(f"{fault.kind} at {fault.at:g} s" for fault in plan))
     with start(tape, faults=plan, begin=Begin.WITH_FIRST_CLIENT, seed=7) as exchange:
         capture = collect(

@@ -27,10 +27,12 @@ RESET = Failure(cause=Cause.RESET, detail="connection reset by the peer", close_
 EMPTY_CLOSE = Failure(cause=Cause.CLOSED, close_code=1000, close_by="peer")
 
 
-def collect(root: Path, venue: Any, *, seconds: float, **options: Any) -> tuple[int, SimTransport]:
+def collect(
+    root: Path, venue: Any, *, seconds: float, stream: str = "binance:btcusdt", **options: Any
+) -> tuple[int, SimTransport]:
     """Run a collector against a scripted venue for so many virtual seconds."""
     net = SimTransport(venue)
-    config = make_config("binance:btcusdt", root, duration=seconds, seed=1, **options)
+    config = make_config(stream, root, duration=seconds, seed=1, **options)
 
     async def main() -> int:
         async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
@@ -95,7 +97,7 @@ def test_the_seed_starts_anew_after_a_market_message(tmp_path: Path) -> None:
     def venue(number: int, now: float) -> Opens:
         return Opens(script=[(0.1, trade(number, now)), (0.5, RESET)])
 
-    _, net = collect(tmp_path / "c", venue, seconds=30, policy="seed", budget="1000/300")
+    collect(tmp_path / "c", venue, seconds=30, policy="seed", budget="1000/300")
     drawn = [value for value in kinds(tmp_path / "c", "backoff")["drawn"].to_pylist() if value is not None]
     assert drawn
     assert set(drawn) == {2.0}
@@ -226,6 +228,22 @@ def test_bad_rows_are_counted_by_kind_and_cost_nothing_else(tmp_path: Path) -> N
     assert any("json" in detail for detail in details)
     samples = list((tmp_path / "c" / "quarantine").glob("rejects-run-*.jsonl"))
     assert sum(len(path.read_text().splitlines()) for path in samples) == 39
+
+
+def test_ids_spent_without_a_trade_are_no_holes(tmp_path: Path) -> None:
+    """Futures spend ids on placeholders of price 0: nothing is stored for them, nothing is missing, and it is told."""
+
+    def spent(number: int) -> bytes:
+        return trade(number, 0.1 * number, price="0", quantity="0").replace(b'"m":', b'"X":"NA","m":')
+
+    script = [(0.1, spent(n) if n in {3, 4, 7} else trade(n, 0.1 * n)) for n in range(1, 10)]
+    collect(tmp_path / "c", lambda n, now: Opens(script=script), seconds=20, stream="binance-usdm:btcusdt")
+    reader = Reader(tmp_path / "c")
+    assert reader.trades()["trade_id"].to_pylist() == [1, 2, 5, 6, 8, 9]
+    assert holes(reader.events()).num_rows == 0
+    told = [row for row in kinds(tmp_path / "c", "hole_filled").to_pylist() if row["cause"] == "vacant"]
+    assert [(row["first_id"], row["last_id"]) for row in told] == [(3, 3), (4, 4), (7, 7)]
+    assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
 
 
 def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:
