@@ -164,12 +164,12 @@ def main() -> int:
         folder = Path(name)
         print(f"{asked.recording.name} at {asked.speed:g} times its speed, seed {asked.seed}")
         waiting = play(asked.recording, folder / "waits", speed=asked.speed, waits=True, seed=asked.seed)
-        print(f"\n20 disconnects, the tape waits ({_outages(waiting)} outages):")
+        print(f"\n20 disconnects, the tape waits ({_told(waiting)}):")
         for what, disk in waiting.figures().items():
             well &= disk == EXPECTED[what]
             print(f"  {what:26} {disk!s:>22}  {'as recorded' if disk == EXPECTED[what] else f'NOT {EXPECTED[what]}'}")
         going_on = play(asked.recording, folder / "goes-on", speed=asked.speed, waits=False, seed=asked.seed)
-        print(f"\n20 disconnects, the tape goes on ({_outages(going_on)} outages):")
+        print(f"\n20 disconnects, the tape goes on ({_told(going_on)}):")
         well &= _print(going_on)
         killed = play(
             asked.recording, folder / "killed", speed=asked.speed, waits=True, kills=asked.kills, seed=asked.seed
@@ -177,7 +177,7 @@ def main() -> int:
         costs = sorted(lost_by_kills(killed))
         ids = set(killed.capture.trades(columns=["trade_id"])["trade_id"].to_pylist())
         unseen = sum(len(kill.seen - ids) for kill in killed.kills)
-        print(f"\n20 disconnects and {len(killed.kills)} SIGKILLs, the tape waits:")
+        print(f"\n20 disconnects and {len(killed.kills)} SIGKILLs, the tape waits ({_told(killed)}):")
         well &= _print(killed) and unseen == 0 and costs[-1] <= LOSS_ALLOWED and len(costs) == asked.kills
         print(f"  rows a reader had seen and that are gone   {unseen}")
         print(f"  rows lost per kill: median {costs[len(costs) // 2] * 1e3:.0f} ms, most {costs[-1] * 1e3:.0f} ms")
@@ -185,8 +185,10 @@ def main() -> int:
     return 0 if well else 1
 
 
-def _outages(result: Result) -> int:
-    return int(result.capture.outages().num_rows)
+def _told(result: Result) -> str:
+    """How many of the planned disconnects met an open connection, and how many outages the capture tells of."""
+    met = pc.sum(pc.greater(result.truth.faults["connection"], 0)).as_py()
+    return f"{met} met an open connection, {result.capture.outages().num_rows} outages recorded"
 
 
 def _print(result: Result) -> bool:
