@@ -87,7 +87,13 @@ class Held:
 
     def note(self, *, run: int) -> None:
         """Write down who holds the lock and for which run."""
-        text = json.dumps(asdict(Holder.me(run=run)))
+        self._write(json.dumps(asdict(Holder.me(run=run))))
+
+    def clear(self) -> None:
+        """Write down that nobody holds it: the process that did may live on for other things."""
+        self._write("{}")
+
+    def _write(self, text: str) -> None:
         # In place, and padded rather than truncated: a reader never finds the file empty or half a note.
         descriptor = os.open(self._path, os.O_WRONLY)
         try:
@@ -120,5 +126,7 @@ def held(root: Path) -> Iterator[Held]:
         ours = Held(path)
         ours.note(run=0)
         yield ours
+        with contextlib.suppress(FileNotFoundError):  # the directory was removed while we collected into it
+            ours.clear()
     finally:
         lock.release()

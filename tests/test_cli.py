@@ -1,0 +1,276 @@
+"""The command line: exit codes, one clear line for wrong use, and JSON that programs can rely on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wsresearch.cli import main
+from wsresearch.lab import ExchangeProcess, Tape, start
+
+STATUS_KEYS = {
+    *("state", "pid", "run", "connection", "attempt", "next_delay", "messages", "trades", "bytes", "rejected"),
+    *("dropped", "holes", "since", "cause"),
+}
+VERIFY_KEYS = {"ok", "rows", "segments", "duplicates", "symbols", "holes", "problems"}
+OUTAGE_KEYS = {
+    *("cause", "attempts", "waited", "silence", "detect", "connect", "first_message", "ids_lost", "censored"),
+}
+COLLECT = ["collect", "binance:btcusdt", "--out", "x"]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[ExchangeProcess]:
+    with start(Tape.generate(("BTCUSDT",), rate=200.0, seed=1)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def capture(exchange: ExchangeProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small capture that was collected and stopped."""
+    root = tmp_path_factory.mktemp("cli") / "capture"
+    assert main(["collect", "binance:btcusdt", "--out", str(root), "--url", exchange.url, "--duration", "1.5"]) == 0
+    return root
+
+
+def tree(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path.relative_to(folder)), path.stat().st_size) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["collect", "kraken:btc", "--out", "x"], ["'kraken'", "binance"]),
+        (["collect", "binance:../x", "--out", "x"], ["'../x'", "btcusdt"]),
+        (["collect", "btcusdt", "--out", "x"], ["'btcusdt'", "binance:btcusdt"]),
+        ([*COLLECT, "--policy", "jittery"], ["'jittery'", "full-jitter"]),
+        ([*COLLECT, "--policy-arg", "cap=-3"], ["cap", "-3"]),
+        ([*COLLECT, "--policy-arg", "cap"], ["'cap'", "name=seconds"]),
+        ([*COLLECT, "--policy-arg", "speed=3"], ["speed"]),
+        ([*COLLECT, "--idle-timeout", "0"], ["idle-timeout", "0.1"]),
+        ([*COLLECT, "--idle-timeout", "soon"], ["idle-timeout", "soon"]),
+        ([*COLLECT, "--budget", "5"], ["budget", "60/300"]),
+        ([*COLLECT, "--reset", "never"], ["'never'", "stable:60"]),
+        ([*COLLECT, "--max-attempts", "0"], ["max-attempts", "0"]),
+        ([*COLLECT, "--duration", "-1"], ["duration", "-1"]),
+        ([*COLLECT, "--url", "http://h"], ["http://h", "ws://"]),
+        ([*COLLECT, "--url", "ws://user:pass@h"], ["ws://"]),
+        (["collect", "--out", "x"], ["wsresearch collect binance:btcusdt"]),
+        (["collect", "binance:btcusdt"], ["directory"]),
+        (["status", "nothere"], ["'nothere'"]),
+        (["verify", "."], ["capture.json"]),
+        (["stop", "."], ["capture.json"]),
+        (["reconnect", "."], ["capture.json"]),
+        (["report", "."], ["capture.json"]),
+        (["recover", "."], ["capture.json"]),
+        (["exchange", "--replay", "nothere.gz"], ["nothere.gz"]),
+        (["exchange", "--rate", "-4"], ["rate", "-4"]),
+        (["exchange", "--faults", "nothere.json"], ["nothere.json"]),
+        (["frobnicate"], ["frobnicate"]),
+        (["status", "--frob", "."], ["--frob"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_changes_nothing(
+    arguments: list[str],
+    says: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 2, one line on stderr that names the value and what to do, no traceback, an untouched disk."""
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    for text in says:
+        assert text in err
+    assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "not gzip", "no recording", "empty"])
+def test_a_bad_recording_is_named(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording that is cut or none at all is refused before anything is served, with file and reason."""
+    path = tmp_path / "tape.txt.gz"
+    line = b'1723161254087896568 {"stream":"btcusdt@trade","data":{"e":"trade"}}\n'
+    whole = gzip.compress(b"".join(line.replace(b"68 ", b"%02d " % (n % 100)) for n in range(500)))
+    content = {
+        "cut": whole[:-20],
+        "not gzip": line,
+        "no recording": gzip.compress(b"hello\n"),
+        "empty": gzip.compress(b""),
+    }
+    path.write_bytes(content[damage])
+    assert main(["exchange", "--replay", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert "tape.txt.gz" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_capture_of_a_newer_format_is_refused_untouched(
+    capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old program does not guess at a new format, and leaves every byte as it is."""
+    newer = tmp_path / "newer"
+    shutil.copytree(capture, newer)
+    document = json.loads((newer / "capture.json").read_text())
+    (newer / "capture.json").write_text(json.dumps({**document, "format_version": 99}))
+    before = tree(newer)
+    for arguments in (["status"], ["verify"], ["report"], ["recover"], ["stop"]):
+        assert main([*arguments, str(newer)]) == 2
+    assert main(["collect", "binance:btcusdt", "--out", str(newer), "--duration", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("99") == 6
+    assert tree(newer) == before
+
+
+def test_json_is_one_document_with_the_promised_keys(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What other programs read: exactly the documented keys, and nothing else on stdout."""
+    assert main(["status", str(capture), "--json"]) == 1
+    status = json.loads(capsys.readouterr().out)
+    assert set(status) == STATUS_KEYS
+    assert (status["state"], status["pid"]) == ("stopped", None)
+    assert status["trades"] > 100
+    assert main(["verify", str(capture), "--json"]) == 0
+    verified = json.loads(capsys.readouterr().out)
+    assert set(verified) == VERIFY_KEYS
+    assert verified["ok"] is True
+    assert verified["rows"] == status["trades"]
+    assert set(verified["symbols"]["BTCUSDT"]) == {"first_id", "last_id", "rows", "missing"}
+    assert main(["report", str(capture), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"outages", "connections", "trades"}
+    assert report["trades"] == status["trades"]
+
+
+def test_the_report_is_one_file_without_script(
+    capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`report --out` writes a document that needs nothing from elsewhere."""
+    page = tmp_path / "report.html"
+    assert main(["report", str(capture), "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert 'src="http' not in text
+    assert "data:image/png" in text
+    assert "report.html" in capsys.readouterr().err
+
+
+def test_background_life_by_commands_alone(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Collect --detach, status 0, a second collector refused with the pid, reconnect, stop, status 1, stop again."""
+    root = str(tmp_path / "c")
+    arguments = ["collect", "binance:btcusdt", "--out", root, "--url", exchange.url]
+    assert main([*arguments, "--detach", "--json"]) == 0
+    started = json.loads(capsys.readouterr().out)
+    assert set(started) == {"pid", "run"}
+    try:
+        assert main(["status", root]) == 0
+        assert main([*arguments, "--duration", "1"]) == 2
+        assert str(started["pid"]) in capsys.readouterr().err
+        assert main(["recover", root]) == 2
+        assert main(["reconnect", root]) == 0
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            capsys.readouterr()
+            main(["status", root, "--json"])
+            if json.loads(capsys.readouterr().out)["connection"] >= 2:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("no second connection after reconnect")
+    finally:
+        assert main(["stop", root]) == 0
+    assert main(["status", root]) == 1
+    assert main(["stop", root]) == 0
+    assert "no collector was running" in capsys.readouterr().out
+    assert main(["reconnect", root]) == 2
+    assert main(["verify", root]) == 0
+    assert main(["report", root]) == 0
+    assert "reconnect" in capsys.readouterr().out
+
+
+def test_a_killed_collector_is_failed_and_recover_mends_it(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After kill -9 the status says so with exit code 3, and `recover` seals what was left."""
+    root = tmp_path / "c"
+    arguments = ["collect", "binance:btcusdt", "--out", str(root), "--url", exchange.url, "--detach", "--json"]
+    assert main(arguments) == 0
+    pid = json.loads(capsys.readouterr().out)["pid"]
+    deadline = time.monotonic() + 20
+    while not any((root / "journal").glob("trades-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(pid, 9)
+    while main(["status", str(root), "--json"]) == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    capsys.readouterr()
+    assert main(["status", str(root), "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["state"] == "failed"
+    assert "killed" in told["cause"]
+    assert main(["recover", str(root)]) == 0
+    assert not list((root / "journal").iterdir())
+    assert main(["verify", str(root)]) == 0
+
+
+def test_giving_up_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Against a port where nobody listens: the permitted attempts, then a loud end that status repeats as 3."""
+    root = str(tmp_path / "c")
+    arguments = ["collect", "binance:btcusdt", "--out", root, "--url", "ws://127.0.0.1:9", "--policy", "constant"]
+    assert main([*arguments, "--policy-arg", "delay=0.05", "--max-attempts", "3", "--json"]) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["cause"]) == ("gave_up", "refused")
+    assert main(["status", root]) == 3
+
+
+def test_progress_is_plain_lines_without_a_terminal_and_one_line_in_one(
+    exchange: ExchangeProcess, tmp_path: Path
+) -> None:
+    """Logs stay readable in files, and a terminal shows one living line with rate and state."""
+    command = [sys.executable, "-m", "wsresearch", "collect", "binance:btcusdt", "--url", exchange.url]
+    plain = subprocess.run(
+        [*command, "--out", str(tmp_path / "a"), "--duration", "1"], capture_output=True, text=True, check=True
+    )
+    assert "\r" not in plain.stderr
+    assert "open" in plain.stderr
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "b"), "--duration", "1"], stdout=subprocess.PIPE, stderr=slave
+    ) as child:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:  # the terminal's other end is closed: Linux says EIO
+                break
+            if not chunk:
+                break
+            shown += chunk
+        assert child.wait(20) == 0
+    os.close(master)
+    assert shown.count(b"\r\x1b[K") >= 3
+    assert b"/s" in shown
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "collect", "status", "stop", "reconnect", "report", "verify", "recover", "exchange"]
+)
+def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` says what a command does and what each option means."""
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) >= 5
+    assert f"wsresearch {command}" in text
