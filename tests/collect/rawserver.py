@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Peer", "RawServer", "Script", "frame", "http", "upgraded"]
+__all__ = ["Peer", "RawServer", "Script", "close_frame", "frame", "http", "upgraded"]
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 

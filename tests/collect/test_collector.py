@@ -347,4 +347,4 @@ def test_other_symbols_need_another_directory(tmp_path: Path) -> None:
     collect(tmp_path / "c", lambda n, now: Opens(), seconds=1)
     config = make_config("binance:ethusdt", tmp_path / "c")
     with pytest.raises(UsageError, match="ETHUSDT"):
-        run_virtually(Collector(config).__aenter__())
+        run_virtually(Collector(config, executors=(Immediately(), Immediately())).__aenter__())

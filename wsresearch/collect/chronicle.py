@@ -10,7 +10,7 @@ from typing import Any, Final
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Tally
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.status import cause_after
+from wsresearch.collect.status import ENTERS, MARKER, cause_after
 from wsresearch.reconnect.causes import Cause
 from wsresearch.safetext import safe
 from wsresearch.schema import EVENTS, EventKind
@@ -51,6 +51,7 @@ class Chronicle:
         self._recorder = recorder
         self._run = run
         self._seq = seq
+        self._entered: dict[str, Any] | None = None
 
     def event(self, kind: EventKind, at_ns: int, **columns: Any) -> None:
         """Write an event row; it is flushed at once and never dropped."""
@@ -61,7 +62,10 @@ class Chronicle:
         if kind is EventKind.HOLE:
             self.totals["holes"] += 1
         self.cause = cause_after(self.cause, kind, row["cause"])
-        self._recorder.event(row, now_ns=at_ns)
+        if kind in ENTERS:
+            self._entered = {name: row[name] for name in MARKER}
+        standing = {"holes": self.totals["holes"], "cause": self.cause, "entered": self._entered}
+        self._recorder.event(row, now_ns=at_ns, standing=standing)
         if kind in _LOGGED:
             told = {name: value for name, value in columns.items() if value is not None}
             _log.info("%s %s", kind, told)

@@ -16,21 +16,17 @@ from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from wsresearch.capture.identity import open_for_collecting, replace_config
-from wsresearch.capture.layout import Layout
-from wsresearch.capture.seal import recover
 from wsresearch.capture.writer import Rotation
-from wsresearch.collect import lock
 from wsresearch.collect.chronicle import Chronicle
 from wsresearch.collect.clock import Anchor
 from wsresearch.collect.config import Config
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Heard, Intake
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.resume import Past, ledger_of, past_of
 from wsresearch.collect.seam import AttemptFailed, Link, Transport
 from wsresearch.collect.status import Status
-from wsresearch.collect.tasks import Tasks
+from wsresearch.collect.takeover import Taken, taken_over
+from wsresearch.collect.tasks import Tasks, happens_before
 from wsresearch.collect.transport import WebSocketTransport
 from wsresearch.reconnect.actions import Action, Drop, End, Open, Record, State
 from wsresearch.reconnect.budget import BudgetWindow
@@ -98,47 +94,41 @@ class Collector:
         self._end: End | None = None
         self._link: Link | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._outage_of: dict[int, int] = {}
         self._dropped_since_check = False
 
     async def __aenter__(self) -> Self:
-        config, root = self.config, self.config.out
-        identity = {"venue": config.stream.venue.name, "symbols": list(config.stream.symbols)}
+        self._loop = asyncio.get_running_loop()
+        self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
+        taking = taken_over(self.config, now_ns=self._anchor.wall_ns)
+        # Repairing may take a while in which a signal must be heard: it is the sealing thread's kind of work.
+        elsewhere = self._executors[1] if self._executors else None
+        job = self._loop.run_in_executor(elsewhere, self._stack.enter_context, taking)
         try:
-            open_for_collecting(root, identity=identity, config=config.kept())
-            held = self._stack.enter_context(lock.held(root))
-            self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
-            loop = asyncio.get_running_loop()
-            replace_config(Layout(root), config.kept())
-            recovered = await loop.run_in_executor(None, recover, root) if self._executors is None else recover(root)
-            past = past_of(root, now_ns=self._anchor.wall_ns, window=config.budget.window)
-            held.note(run=past.run + 1)
-            self._loop = loop
-            self._prepare(past)
-            self._repaired = recovered
+            self._taken = await asyncio.shield(job)
+            self._prepare(self._taken)
         except BaseException:
+            await asyncio.wait({job})  # cancelled or not: the lock is not free before the repair is done
             await self._stack.aclose()
             raise
         return self
 
-    def _prepare(self, past: Past) -> None:
-        config = self.config
-        self.run_number = past.run + 1
+    def _prepare(self, taken: Taken) -> None:
+        config, past = self.config, taken.past
+        self.run_number = taken.run
         self._since_ns = self._anchor.wall_ns
         self._inbox = Inbox(limit=config.queue_bytes, on_arrival=self._arrived.set)
-        ledger, self._untold = ledger_of(past)
         self._recorder = Recorder(
             config.out,
             rotation=Rotation(age=config.rotate_age, rows=config.rotate_rows),
             numbers={**past.numbers, "run": self.run_number},
-            marks=ledger.marks,
+            marks=taken.ledger.marks,
             trouble=self,
             executors=self._executors,
         )
         self._chronicle = Chronicle(self._recorder, run=self.run_number, seq=past.seq)
         self._intake = Intake(
             decoder=config.stream.venue.decoder(config.stream.symbols),
-            ledger=ledger,
+            ledger=taken.ledger,
             inbox=self._inbox,
             recorder=self._recorder,
             note=self._note,
@@ -162,6 +152,8 @@ class Collector:
                 self._link.abort()
             self._every_second()
             await self._recorder.close(patience=_PATIENCE)
+            if self.unwritten_rows:
+                _log.error("%d rows could not be written: the disk failed to the end", self.unwritten_rows)
         finally:
             await self._stack.aclose()
 
@@ -177,9 +169,9 @@ class Collector:
         """
         config = self.config
         self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=config.in_short)
-        for row in self._untold:
+        for row in self._taken.untold:
             self._note(at_ns=self._anchor.wall_ns, **row)
-        for problem in (*self._repaired.problems, *(why for _, why in self._repaired.unsealed)):
+        for problem in self._taken.problems:
             self._note_error(Cause.DAMAGED, problem)
         _log.info("run %d of %s: %s", self.run_number, config.out, config.stream)
         self._tasks.spawn(self._pump(), "pump")
@@ -208,16 +200,22 @@ class Collector:
             self._wake.set()
 
     @property
+    def unwritten_rows(self) -> int:
+        """Rows that were given up because the disk failed to the end; known when everything is closed."""
+        return self._recorder.unwritten_rows
+
+    @property
     def status(self) -> Status:
         """What a reader of the directory would be told, without reading it."""
         cycle, now = self._lifecycle, self._transport.now()
         backing_off = cycle.state is State.BACKING_OFF and cycle.deadline is not None
+        attempt = {State.BACKING_OFF: cycle.attempt + 1, State.CONNECTING: cycle.attempt}
         return Status(
             state=cycle.state,
             pid=os.getpid(),
             run=self.run_number,
             connection=cycle.numbers.connection,
-            attempt=cycle.attempt + 1 if backing_off else cycle.attempt,
+            attempt=attempt.get(cycle.state, 0),
             next_delay=max(0.0, (cycle.deadline or now) - now) if backing_off else None,
             **self._chronicle.totals,
             since=datetime.fromtimestamp(self._since_ns / 1e9, tz=UTC),
@@ -343,18 +341,16 @@ class Collector:
     def _digest(self) -> None:
         cycle = self._lifecycle
         connection = cycle.numbers.connection
-        heard = self._intake.digest(_AT_ONCE, connection=connection)
+        heard = self._intake.digest(_AT_ONCE, connection=connection, outage=cycle.outage)
         if cycle.state is State.OPEN:
-            self._tell(heard, connection)
-        self._intake.note_news(heard, self._outage_of, connection=connection)
+            self._tell(heard)
+        self._intake.note_news(heard, connection=connection)
 
-    def _tell(self, heard: Heard, connection: int) -> None:
+    def _tell(self, heard: Heard) -> None:
         if heard.announced is not None:
             failure = Failure(cause=Cause.SERVER_SHUTDOWN, detail=heard.announced)
             self._handle(Signal.ANNOUNCED, self._transport.now(), failure=failure)
         if heard.first_ns is not None and heard.last_ns is not None:
-            if self._lifecycle.outage:
-                self._outage_of[connection] = self._lifecycle.outage
             self._handle(Signal.MARKET, self._anchor.monotonic(heard.first_ns))
             self._handle(Signal.MARKET, self._anchor.monotonic(heard.last_ns))
 
@@ -391,16 +387,9 @@ class Collector:
     async def _woken_before(self, deadline: float | None) -> bool:
         """Wait for news, at most until a deadline; False if the deadline came first."""
         self._wake.clear()
-        news = asyncio.ensure_future(self._wake.wait())
-        waiting: set[asyncio.Future[Any]] = {news}
-        if deadline is not None:
-            waiting.add(asyncio.ensure_future(self._transport.sleep(max(0.0, deadline - self._transport.now()))))
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return news.done()
-        finally:
-            for future in waiting:
-                future.cancel()
+        sleep = self._transport.sleep
+        limit = None if deadline is None else sleep(max(0.0, deadline - self._transport.now()))
+        return await happens_before(self._wake, limit)
 
     async def _stop_after(self, seconds: float) -> None:
         await self._transport.sleep(seconds)

@@ -27,6 +27,14 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "flush": (0.001, 1),
     "rotate_age": (1, 86_400),
 }
+_WHOLE: Final[Mapping[str, tuple[int, int]]] = {
+    "max_attempts": (1, 10**9),
+    "queue_bytes": (1 << 16, 1 << 40),
+    "rotate_rows": (1, 10**9),
+    "seed": (0, 2**63 - 1),
+}
+_OPTIONAL: Final = frozenset({"max_attempts", "seed"})
+_TEXTS: Final = ("stream", "out", "policy", "reset", "budget")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +98,14 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise UsageError(f"{_dashed(name)} is {value!r}, but must be {low:g} to {high:g} seconds")
-        if self.duration is not None and not (0 < self.duration < math.inf):
+        for name, (least, most) in _WHOLE.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            if not isinstance(value, int) or not least <= value <= most:
+                raise UsageError(f"{_dashed(name)} is {value!r}, but must be a whole number from {least} to {most}")
+        if self.duration is not None and not (isinstance(self.duration, int | float) and 0 < self.duration < math.inf):
             raise UsageError(f"duration is {self.duration!r}, but must be more than 0 seconds")
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise UsageError(f"max-attempts is {self.max_attempts!r}, but must be 1 or more")
-        if self.queue_bytes < 1 << 16:
-            raise UsageError(f"queue-bytes is {self.queue_bytes!r}, but must be at least {1 << 16}")
-        if self.rotate_rows < 1:
-            raise UsageError(f"rotate-rows is {self.rotate_rows!r}, but must be 1 or more")
         self.stream.venue.url(self.stream.symbols, self.url)  # says what is wrong with the url
 
     @property
@@ -143,12 +151,14 @@ class Config:
         Raises
         ------
         UsageError
-            If a key is unknown or a value is out of range.
+            If a key is unknown, one that is needed is missing, or a value is out of range.
         """
         known = {f.name for f in fields(cls)}
         if unknown := set(document) - known:
             raise UsageError(f"configuration has unknown keys {sorted(unknown)}; known are {sorted(known)}")
         told = dict(document)
+        if wrong := [name for name in _TEXTS if not isinstance(told.get(name), str)]:
+            raise UsageError(f"configuration must give {', '.join(wrong)} as text; it was not written by a collector")
         return cls(
             **told
             | {

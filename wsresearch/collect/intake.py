@@ -104,8 +104,9 @@ class Intake:
         self._run = run
         self._tally = Tally()
         self._samples_left = _SAMPLES_A_RUN
+        self._ended = (0, 0)
 
-    def digest(self, most: int, *, connection: int) -> Heard:
+    def digest(self, most: int, *, connection: int, outage: int) -> Heard:
         """Take up to ``most`` messages through to the recorder.
 
         Parameters
@@ -114,7 +115,11 @@ class Intake:
             Bounds the time this takes: the event loop waits for it.
         connection
             The connection that delivered them.
+        outage
+            The outage that is not over yet, 0 if there is none.
         """
+        if outage:
+            self._ended = (connection, outage)
         frames = self._inbox.take(most)
         size = int(frames.offsets[-1] - frames.offsets[0])
         decoded = self._decoder.decode(frames, connection=connection)
@@ -142,17 +147,18 @@ class Intake:
             announced=announced,
         )
 
-    def note_news(self, heard: Heard, outage_of: Mapping[int, int], *, connection: int) -> None:
-        """Write what is missing, was filled or began anew; ``outage_of`` says which outage a connection ended."""
+    def note_news(self, heard: Heard, *, connection: int) -> None:
+        """Write what is missing, was filled or began anew."""
         for kind, what, at_ns in heard.news:
             told: dict[str, Any] = {"connection": connection, "symbol": safe(what.symbol)}
             if isinstance(what, Restart):
                 detail = "the venue began to count this symbol's trades anew"
                 self._note(kind, at_ns, cause=Cause.IDS_RESTARTED, detail=detail, **told)
-            else:
-                outage = outage_of.get(connection, 0) if what.where is Where.OUTAGE else 0
-                ids = {"first_id": what.first, "last_id": what.last}
-                self._note(kind, at_ns, cause=what.where.value, outage=outage, **ids, **told)
+                continue
+            # A symbol may trade for the first time long after the outage ended that its hole lies across.
+            across = what.where is Where.OUTAGE and self._ended[0] == connection
+            ids = {"outage": self._ended[1] if across else 0, "first_id": what.first, "last_id": what.last}
+            self._note(kind, at_ns, cause=what.where.value, **ids, **told)
 
     def _note_vacant(self, vacant: Sequence[Vacant], at_ns: int) -> None:
         """Write down ids that the venue spent without a trade: they are accounted for, and no hole."""

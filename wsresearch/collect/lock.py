@@ -14,12 +14,14 @@ import psutil
 from filelock import FileLock, Timeout
 
 from wsresearch.capture.layout import Layout
-from wsresearch.errors import CaptureBusy
+from wsresearch.errors import CaptureBusy, CaptureError
 
 __all__ = ["Holder", "held", "holder_of"]
 
 # psutil derives a start time from clock ticks; two readings of one process differ by no more than one tick.
 _SAME_START = 0.05
+# Bytes; the note is padded to this, so that a shorter one leaves nothing of a longer one behind.
+_NOTE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +69,16 @@ def holder_of(root: Path) -> Holder | None:
     """Read the note in a capture's lock; None if there is none or it cannot be read as one.
 
     The holder may be dead: a lock file stays, only the OS lock goes with its process.
+
+    Raises
+    ------
+    CaptureError
+        If the lock may not be read.
     """
+    path = Layout(root).lock
     try:
-        told = json.loads(Layout(root).lock.read_bytes())
+        with path.open("rb") as file:
+            told = json.loads(file.read(_NOTE_BYTES))
         return Holder(
             pid=int(told["pid"]), started=float(told["started"]), host=str(told["host"]), run=int(told["run"])
         )
@@ -77,6 +86,8 @@ def holder_of(root: Path) -> Holder | None:
         return None
     except (ValueError, TypeError, KeyError):
         return None
+    except OSError as exc:
+        raise CaptureError(f"{str(path)!r} cannot be read ({exc.strerror}), so nobody can say who collects") from exc
 
 
 class Held:
@@ -97,7 +108,7 @@ class Held:
         # In place, and padded rather than truncated: a reader never finds the file empty or half a note.
         descriptor = os.open(self._path, os.O_WRONLY)
         try:
-            os.pwrite(descriptor, text.ljust(256).encode(), 0)
+            os.pwrite(descriptor, text.encode().ljust(_NOTE_BYTES), 0)
         finally:
             os.close(descriptor)
 
@@ -110,9 +121,12 @@ def held(root: Path) -> Iterator[Held]:
     ------
     CaptureBusy
         At once, if another process holds it.
+    CaptureError
+        If the file system does not let us.
     """
     path = Layout(root).lock
-    lock = FileLock(path, mode=0o600, blocking=False)
+    # Taken in the thread that repairs, given back in the one that collects.
+    lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
@@ -122,6 +136,8 @@ def held(root: Path) -> Iterator[Held]:
             f"{str(root)!r} is already being collected by {who}; stop it with 'wsresearch stop {root}' "
             "or choose another directory"
         ) from None
+    except OSError as exc:
+        raise CaptureError(f"{str(path)!r} cannot be locked ({exc.strerror or exc}): choose another directory") from exc
     try:
         ours = Held(path)
         ours.note(run=0)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,7 +17,10 @@ from aiohappyeyeballs import start_connection
 
 from wsresearch.reconnect.actions import Phases
 
-__all__ = ["BadUrl", "Place", "Stopwatch", "peer_name", "place_of", "reach"]
+__all__ = ["Addresses", "BadUrl", "Place", "Resolver", "Stopwatch", "peer_name", "place_of", "reach"]
+
+Addresses = Sequence[tuple[Any, ...]]
+"""What :func:`socket.getaddrinfo` returns."""
 
 # RFC 8305 recommends 250 ms before the next address is tried beside the first.
 _NEXT_ADDRESS_AFTER: Final = 0.25
@@ -63,84 +67,91 @@ class Stopwatch:
         Monotonic second at which the attempt began.
     secure
         Whether TLS is one of its phases.
+
+    Attributes
+    ----------
+    last
+        When the last lap ended.
+    running
+        The phase under way.
     """
 
     def __init__(self, began: float, *, secure: bool) -> None:
         self.last = began
-        self.order = ("dns", "tcp", "tls", "upgrade") if secure else ("dns", "tcp", "upgrade")
-        self.laps: dict[str, float] = {}
+        self.running = "dns"
+        self._order = ("dns", "tcp", "tls", "upgrade") if secure else ("dns", "tcp", "upgrade")
+        self._laps: dict[str, float] = {}
 
     def lap(self, phase: str) -> None:
-        """End a phase."""
+        """End a phase; after the last one the first begins again, as it does when a redirect is followed."""
         now = time.monotonic()
-        self.laps[phase] = now - self.last
+        self._laps[phase] = self._laps.get(phase, 0.0) + now - self.last
         self.last = now
-
-    @property
-    def running(self) -> str:
-        """The phase under way."""
-        return next((phase for phase in self.order if phase not in self.laps), self.order[-1])
+        self.running = self._order[(self._order.index(phase) + 1) % len(self._order)]
 
     def lap_rest(self) -> None:
         """Give the time since the last lap to the phase under way."""
-        now = time.monotonic()
-        phase = self.running
-        self.laps[phase] = self.laps.get(phase, 0.0) + now - self.last
-        self.last = now
+        self.lap(self.running)
 
     def phases(self) -> Phases:
         """Return what has been measured."""
-        return Phases(**self.laps)
+        return Phases(**self._laps)
 
 
-async def reach(place: Place, watch: Stopwatch) -> socket.socket:
+class Resolver:
+    """Looks names up in threads that nobody waits for: a resolver that never answers cannot hold up a stop.
+
+    While a question is open the next attempt waits for the same answer, so an outage of the resolver costs one
+    thread, however often a connection is tried.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[str, int], Future[Addresses]] = {}
+
+    async def addresses(self, host: str, port: int) -> Addresses:
+        """Return where a host can be reached.
+
+        Raises
+        ------
+        BadUrl
+            If it cannot be the name of a host.
+        OSError
+            If the name cannot be found.
+        """
+        try:
+            with contextlib.suppress(socket.gaierror):
+                return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except UnicodeError as exc:
+            raise BadUrl(f"{host} is no name of a host: {exc}") from exc
+        answer = self._asked.get((host, port))
+        if answer is None or answer.done():
+            answer = self._asked[host, port] = Future()
+            answer.set_running_or_notify_cancel()  # whoever stops waiting must not take the answer from the others
+            threading.Thread(target=_look_up, args=(host, port, answer), name=f"resolve {host}", daemon=True).start()
+        return await asyncio.wrap_future(answer)
+
+
+def _look_up(host: str, port: int, answer: Future[Addresses]) -> None:
+    try:
+        answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as exc:
+        answer.set_exception(exc)
+
+
+async def reach(place: Place, watch: Stopwatch, resolver: Resolver) -> socket.socket:
     """Connect a TCP socket, several addresses in a race; the caller owns it.
 
     Raises
     ------
-    OSError
-        If the name is not found or no address answers.
+    BadUrl, OSError
+        If the name is none or not found, or no address answers.
     """
-    addresses = await _resolve(place.host, place.port)
+    addresses = await resolver.addresses(place.host, place.port)
     watch.lap("dns")
     sock = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER)
     watch.lap("tcp")
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
-
-
-async def _resolve(host: str, port: int) -> Sequence[tuple[Any, ...]]:
-    """Look a host up in a thread of its own that nobody waits for: a resolver that never answers cannot hold a stop.
-
-    Raises
-    ------
-    OSError
-        If the name cannot be found.
-    """
-    with contextlib.suppress(socket.gaierror):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Sequence[tuple[Any, ...]]] = loop.create_future()
-
-    def tell(result: Sequence[tuple[Any, ...]] | OSError) -> None:
-        if answer.done():
-            return
-        if isinstance(result, OSError):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
-
-    def look_up() -> None:
-        result: Sequence[tuple[Any, ...]] | OSError
-        try:
-            result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as exc:
-            result = exc
-        with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile: nobody is interested any more
-            loop.call_soon_threadsafe(tell, result)
-
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    return await answer
 
 
 def peer_name(sock: socket.socket) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,13 +19,13 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from wsresearch.capture.disk import REAL_DISK
+from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.seal import seal
 from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
 from wsresearch.errors import CaptureError
 from wsresearch.safetext import safe
-from wsresearch.schema import EVENTS, STATS, EventKind, TableName
+from wsresearch.schema import EVENTS, STATS, TableName
 
 __all__ = ["MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
 
@@ -35,7 +36,7 @@ MARKS_KEY: Final = b"wsresearch.marks"
 
 NUMBERS_KEY: Final = b"wsresearch.numbers"
 """Metadata of an events segment: JSON of the last used run, connection, outage and seq in all segments before it,
-and of the run's holes in them."""
+and of how the run stood when it began, as :class:`wsresearch.collect.chronicle.Chronicle` tells it."""
 
 TOTALS_KEY: Final = b"wsresearch.totals"
 """Metadata of a stats segment: JSON of the run's number and the sums of its rows in all segments before it."""
@@ -87,6 +88,13 @@ class Recorder:
         Hears of a failing disk.
     executors
         For appending and for sealing; one thread each by default.
+    disk
+        What changes the disk.
+
+    Attributes
+    ----------
+    unwritten_rows
+        Rows that had to be given up when the run ended while the disk failed.
     """
 
     def __init__(
@@ -98,25 +106,28 @@ class Recorder:
         marks: Mapping[str, int],
         trouble: Trouble,
         executors: tuple[Executor, Executor] | None = None,
+        disk: Disk = REAL_DISK,
     ) -> None:
         self._layout = Layout(root)
         self._trouble = trouble
         self._marks = dict(marks)
         self._numbers = dict(numbers)
-        self._holes = 0
+        self._standing: Mapping[str, Any] = {}
         self._totals = {"run": numbers["run"], **dict.fromkeys(_TOTALLED, 0)}
         self._append_in, self._seal_in = executors or (
             ThreadPoolExecutor(1, thread_name_prefix="journal"),
             ThreadPoolExecutor(1, thread_name_prefix="seal"),
         )
-        self._disk = REAL_DISK
+        self._disk = disk
         self._samples: int | None = None
         self._giving_up = threading.Event()
         self._closed = False
         self._failing = False
+        self._gone = False
+        self._unsealed: list[Segment] = []
         self._jobs: set[Future[Any]] = set()
         self.unwritten_rows = 0
-        self._writer = CaptureWriter(root, rotation=rotation, carry=self._carry, on_finished=self._finished)
+        self._writer = CaptureWriter(root, rotation=rotation, carry=self._carry, on_finished=self._finished, disk=disk)
 
     def trades(
         self,
@@ -131,20 +142,18 @@ class Recorder:
         def append() -> None:
             if self._append(TableName.TRADES, batch, now_ns):
                 self._marks.update(marks)
-            else:
-                self.unwritten_rows += batch.num_rows
             written()
 
         self._in_order(append)
 
-    def event(self, row: Mapping[str, Any], *, now_ns: int) -> None:
-        """Append one event row; it is flushed at once."""
+    def event(self, row: Mapping[str, Any], *, now_ns: int, standing: Mapping[str, Any]) -> None:
+        """Append one event row; it is flushed at once. ``standing`` is how the run stands after it, plain JSON."""
         batch = pa.RecordBatch.from_pylist([dict(row)], schema=EVENTS)
 
         def append() -> None:
             if self._append(TableName.EVENTS, batch, now_ns):
                 self._numbers = {name: max(last, row[name]) for name, last in self._numbers.items()}
-                self._holes += row["kind"] == EventKind.HOLE
+                self._standing = standing
 
         self._in_order(append)
 
@@ -162,7 +171,7 @@ class Recorder:
     def sample(self, kind: str, raw: bytes, *, run: int, recv_ns: int) -> None:
         """Keep a rejected message in quarantine, as one line of JSON."""
         line = json.dumps({"kind": kind, "recv_ns": recv_ns, "raw": raw.decode("utf-8", "backslashreplace")})
-        name = f"rejects-run-{run:06d}.jsonl"
+        name = f"rejects-run-{run:06d}"
         self._in_order(self._persist, lambda: self._keep_sample(name, line.encode() + b"\n"))
 
     def every_second(self, *, now_ns: int) -> None:
@@ -189,7 +198,7 @@ class Recorder:
             self._giving_up.set()
         self._closed = True
         await asyncio.wrap_future(self._append_in.submit(self._close_writer))
-        await asyncio.wrap_future(self._seal_in.submit(lambda: None))
+        await asyncio.wrap_future(self._seal_in.submit(self._seal_rest))
         self._append_in.shutdown()
         self._seal_in.shutdown()
 
@@ -207,7 +216,10 @@ class Recorder:
                 rest = exc.remaining
                 raise
 
-        return self._persist(append_rest)
+        if self._persist(append_rest):
+            return True
+        self.unwritten_rows += rest.num_rows
+        return False
 
     def _persist(self, write: Callable[[], None]) -> bool:
         """Write, and try again while the disk fails; False if it was given up."""
@@ -216,7 +228,9 @@ class Recorder:
                 write()
             except OSError as exc:
                 if not self._layout.identity.exists():
-                    self._trouble.disk_is_gone(safe(f"{str(self._layout.root)!r} is no capture any more: {exc}"))
+                    if not self._gone:
+                        self._gone = True
+                        self._trouble.disk_is_gone(safe(f"{str(self._layout.root)!r} is no capture any more: {exc}"))
                     return False
                 if not self._failing:
                     self._failing = True
@@ -232,8 +246,11 @@ class Recorder:
 
     def _keep_sample(self, name: str, line: bytes) -> None:
         if self._samples is None:
-            self._disk.mkdir(self._layout.quarantine_dir)
-            self._samples = self._disk.create(self._layout.quarantine_dir / name)
+            folder = self._layout.quarantine_dir
+            self._disk.mkdir(folder)
+            # A power cut can take a run's events and leave its samples: then its number comes a second time.
+            free = (folder / f"{name}{suffix}.jsonl" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
+            self._samples = self._disk.create(next(path for path in free if not os.path.lexists(path)))
         self._disk.write(self._samples, line)
 
     def _close_writer(self) -> None:
@@ -249,7 +266,7 @@ class Recorder:
         if table is TableName.TRADES:
             return {MARKS_KEY: json.dumps(self._marks).encode()}
         if table is TableName.EVENTS:
-            return {NUMBERS_KEY: json.dumps({**self._numbers, "holes": self._holes}).encode()}
+            return {NUMBERS_KEY: json.dumps({**self._standing, **self._numbers}).encode()}
         return {TOTALS_KEY: json.dumps(self._totals).encode()}
 
     def _finished(self, segment: Segment) -> None:
@@ -258,12 +275,20 @@ class Recorder:
     # -- in the sealing thread ------------------------------------------------------------------------------------
 
     def _seal(self, segment: Segment) -> None:
-        try:
-            seal(self._layout, segment)
-        except (OSError, CaptureError) as exc:
-            # The journal stays where it is, readers read it there, and the next start seals it.
-            _log.warning("%s could not be sealed yet: %s", segment, exc)
-            self._trouble.disk_fails(safe(f"sealing {segment}: {exc}"))
+        self._unsealed.append(segment)
+        self._seal_rest()
+
+    def _seal_rest(self) -> None:
+        """Seal what is finished; what the disk does not take is tried again with the next segment."""
+        for segment in list(self._unsealed):
+            try:
+                seal(self._layout, segment, disk=self._disk)
+            except (OSError, CaptureError) as exc:
+                # The journal stays where it is, readers read it there, and the next start seals it at the latest.
+                _log.warning("%s could not be sealed yet: %s", segment, exc)
+                self._trouble.disk_fails(safe(f"sealing {segment}: {exc}"))
+            else:
+                self._unsealed.remove(segment)
 
     # -- defects must not hide in a future ------------------------------------------------------------------------
 

@@ -231,7 +231,7 @@ class Ledger:
             known.anew = number if newer else anew
             lowest = known.seen.lowest
             # A late row from before the first one: the ids between the two existed as well.
-            if not newer and lowest is not None and 1 < lowest - number <= LEAP and known.complete:
+            if not newer and lowest is not None and 0 < lowest - number - 1 <= LEAP and known.complete:
                 outcome.miss(known, number + 1, lowest - 1, row)
         known.seen.add(number, number)
         known.complete = known.complete and not known.seen.forgetful
@@ -242,7 +242,7 @@ class Ledger:
     @staticmethod
     def _advance(known: _Symbol, high: int, number: int, row: int, outcome: _Outcome) -> None:
         """Believe in an id above ``high``, or keep it in mind if it is too far away."""
-        if number - high > LEAP and not (known.leapt is not None and known.leapt < number <= known.leapt + LEAP):
+        if number - high - 1 > LEAP and not (known.leapt is not None and known.leapt < number <= known.leapt + LEAP):
             known.leapt = number
             return
         if number > high + 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,19 +15,20 @@ import pyarrow.parquet as pq
 
 from wsresearch.capture.guard import check_guard
 from wsresearch.capture.identity import read_identity
-from wsresearch.capture.journal import read_segment
+from wsresearch.capture.journal import Follower
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import segment_rows
 from wsresearch.capture.scan import Place, find, places
 from wsresearch.collect.lock import Holder, holder_of
 from wsresearch.collect.recorder import NUMBERS_KEY, TOTALS_KEY
+from wsresearch.markup import Markup, element, foreign
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, in_words
-from wsresearch.schema import EventKind, TableName
+from wsresearch.schema import SCHEMAS, EventKind, TableName
 
-__all__ = ["Status", "cause_after", "read_status"]
+__all__ = ["COUNTED", "ENTERS", "MARKER", "Status", "cause_after", "read_status", "status_after"]
 
-_STATE_AFTER: Final[Mapping[str, State]] = {
+ENTERS: Final[Mapping[str, State]] = {
     EventKind.RUN_STARTED: State.IDLE,
     EventKind.CONNECTING: State.CONNECTING,
     EventKind.OPENED: State.OPEN,
@@ -35,13 +36,36 @@ _STATE_AFTER: Final[Mapping[str, State]] = {
     EventKind.STOPPED: State.STOPPED,
     EventKind.GAVE_UP: State.GAVE_UP,
 }
+"""The events that begin a state."""
+
+MARKER: Final = ("time", "run", "connection", "attempt", "kind", "delay")
+"""The columns of such an event that a status tells of."""
+
 _TELLING: Final = frozenset(
     {EventKind.LOST, EventKind.ATTEMPT_FAILED, EventKind.STALLED, EventKind.GAVE_UP, EventKind.STOPPED}
 )
-_COUNTED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
+_MENDING: Final = frozenset({EventKind.FIRST_MESSAGE, EventKind.RUN_STARTED})
+# An error with another cause than these is the last word of a run that failed for good.
+_PASSING: Final = frozenset(
+    {
+        Cause.REJECTED,
+        Cause.OVERFLOW,
+        Cause.IDS_RESTARTED,
+        Cause.VENUE_ERROR,
+        Cause.UNKNOWN,
+        Cause.DAMAGED,
+        Cause.DISK,
+    }
+)
+COUNTED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
+"""The columns of the stats that a status sums up over a run."""
+
 _ENDED: Final = frozenset({State.STOPPED, State.GAVE_UP, State.FAILED})
 # A stats row is written every second; five without one is no coincidence.
 _QUIET_AFTER: Final = 5.0
+# Event rows looked at in one go: mostly the newest few tell the state.
+_AT_ONCE: Final = 100
+_COLUMNS: Final = ["time", "run", "connection", "attempt", "kind", "cause", "delay"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +116,30 @@ class Status:
         """Return the document of ``wsresearch status --json``."""
         return {**asdict(self), "since": None if self.since is None else self.since.isoformat()}
 
+    @property
+    def in_words(self) -> str | None:
+        """Return the cause as a sentence for people, None if there is none."""
+        return None if self.cause is None else _words(self.cause)
+
+    def _repr_html_(self) -> Markup:
+        """Return the same as a small table, every text from elsewhere escaped."""
+        state = self.state.replace("_", " ")
+        if self.next_delay is not None:
+            state += f", attempt {self.attempt} in {self.next_delay:.1f} s"
+        facts: dict[str, str | None] = {
+            "state": element("b", state),
+            "since": None if self.since is None else f"{self.since:%Y-%m-%d %H:%M:%S} UTC",
+            "cause": None if self.cause is None else foreign(_words(self.cause)),
+            "pid": None if self.pid is None else str(self.pid),
+            **{name: f"{getattr(self, name):,}" for name in ("run", "connection", *COUNTED, "holes")},
+        }
+        rows = (
+            element("tr", element("th", name, style="text-align:left"), element("td", fact, style="text-align:left"))
+            for name, fact in facts.items()
+            if fact is not None
+        )
+        return element("table", element("tbody", *rows))
+
     def __str__(self) -> str:
         """Return one line for people."""
         parts = [self.state.replace("_", " ")]
@@ -108,7 +156,7 @@ class Status:
 
 def cause_after(cause: str | None, kind: str, told: str | None) -> str | None:
     """Return the ``cause`` of a status after an event row: set by what ends something, cleared by recovery."""
-    if kind in {EventKind.FIRST_MESSAGE, EventKind.RUN_STARTED}:
+    if kind in _MENDING:
         return None
     return told if kind in _TELLING else cause
 
@@ -130,24 +178,72 @@ def read_status(root: Path, *, now: datetime | None = None) -> Status:
     """
     layout = Layout(root)
     read_identity(layout)
-    now = now or datetime.now(UTC)
     holder = holder_of(root)
-    rows = list(_since_state(layout))
-    if not rows:
+    newest, rows = _last_rows(layout, TableName.EVENTS, _COLUMNS)
+    run = rows["run"][-1].as_py() if len(rows) else 0
+    before = _noted(layout, newest, NUMBERS_KEY, run)
+    holes = rows.filter(pc.equal(rows["kind"], EventKind.HOLE))["run"].to_pylist().count(run)
+    totals, written = _totals(layout, run)
+    return status_after(
+        _newest_first(rows),
+        before=before,
+        holder=holder,
+        totals=totals,
+        holes=before.get("holes", 0) + holes,
+        written=written,
+        now=now or datetime.now(UTC),
+    )
+
+
+def status_after(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    holder: Holder | None,
+    totals: Mapping[str, int],
+    holes: int,
+    written: datetime | None,
+    now: datetime,
+    before: Mapping[str, Any] | None = None,
+) -> Status:
+    """Conclude from the newest events what a capture is doing; for whoever has followed it so far.
+
+    Parameters
+    ----------
+    rows
+        Events, newest first, with the columns ``time`` (a ``datetime``), ``run, connection, attempt, kind, cause,
+        delay``. No more are taken than it needs: back to the one that began the present state, and to the one that
+        says why the last connection ended or that this is mended.
+    holder
+        Who holds the lock.
+    totals, holes
+        Sums of the columns :data:`COUNTED`, and the number of holes, over the run of the newest row.
+    written
+        Time of the newest stats row.
+    now
+        The wall clock.
+    before
+        What was noted of how the run stood before the oldest of the rows, if they do not reach back far enough:
+        ``entered``, a row that began a state, and ``cause``.
+    """
+    before = before or {}
+    taken, marker = _needed(rows)
+    if not taken:
         return Status(state=State.IDLE, pid=holder.pid if holder and holder.process() else None)
-    marker, newest = rows[-1], rows[0]
-    totals, written = _totals(layout, newest["run"])
+    newest = taken[0]
+    if holder is not None and holder.run != newest["run"] and holder.process() is not None:
+        # It repairs what an earlier run left, or has not yet written that it runs.
+        return Status(state=State.IDLE, pid=holder.pid, run=holder.run or newest["run"])
+    marker = marker or before.get("entered") or {**taken[-1], "kind": EventKind.RUN_STARTED}
     alive = _alive(holder, newest, written, now)
-    state = _STATE_AFTER[marker["kind"]]
-    cause = None
-    for row in reversed(rows):
+    state = ENTERS[marker["kind"]]
+    cause = before.get("cause")
+    for row in reversed(taken):
         cause = cause_after(cause, row["kind"], row["cause"])
+    quiet = (now - max(written or newest["time"], newest["time"])).total_seconds()
     if not alive and state not in _ENDED:
-        # No last word: either a permanent failure, whose row stands last, or the process was killed.
         state = State.FAILED
-        last_word = newest["kind"] == EventKind.ERROR and newest["run"] == marker["run"]
-        cause = newest["cause"] if last_word else "the collector was killed: it left without a last word"
-    elif alive and (quiet := (now - max(written or newest["time"], newest["time"])).total_seconds()) > _QUIET_AFTER:
+        cause = _last_word(taken) or "the collector left without a last word: it was killed, or its disk failed"
+    elif alive and state not in _ENDED and quiet > _QUIET_AFTER:
         cause = f"the collector has written nothing for {quiet:.0f} s"
     next_delay = None
     if state is State.BACKING_OFF:
@@ -160,69 +256,86 @@ def read_status(root: Path, *, now: datetime | None = None) -> Status:
         attempt=(marker["attempt"] or 0) if state in {State.BACKING_OFF, State.CONNECTING} else 0,
         next_delay=next_delay,
         **totals,
-        holes=_holes(layout, newest["run"]),
+        holes=holes,
         since=marker["time"],
         cause=cause,
     )
 
 
+def _needed(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
+    """Take as many rows as tell state and cause; return them and the one that began the state."""
+    taken: list[Mapping[str, Any]] = []
+    marker, told = None, False
+    for row in rows:
+        taken.append(row)
+        if marker is None and row["kind"] in ENTERS:
+            marker = row
+        told = told or row["kind"] in _TELLING or row["kind"] in _MENDING
+        if marker is not None and told:
+            break
+    return taken, marker
+
+
+def _last_word(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the cause of a failure for good, if the newest rows tell of one."""
+    ended = (row for row in rows if row["kind"] != EventKind.ERROR or row["cause"] not in _PASSING)
+    last = next(ended, None)
+    return last["cause"] if last is not None and last["kind"] == EventKind.ERROR else None
+
+
 def _alive(holder: Holder | None, newest: Mapping[str, Any], written: datetime | None, now: datetime) -> bool:
     """Whether the collector lives; one on another machine is judged by what it writes."""
     if holder is None or holder.run != newest["run"]:
-        return holder is not None and holder.run == 0 and holder.process() is not None
+        return False
     if holder.is_here:
         return holder.process() is not None
-    return (now - (written or newest["time"])).total_seconds() < _QUIET_AFTER
+    return bool((now - max(written or newest["time"], newest["time"])).total_seconds() < _QUIET_AFTER)
 
 
-def _since_state(layout: Layout) -> Iterator[dict[str, Any]]:
-    """Yield event rows backwards, up to the one that began the present state and the cause of what it is."""
-    columns = ["seq", "time", "run", "connection", "attempt", "kind", "cause", "delay"]
-    for place in reversed(places(layout, TableName.EVENTS)):
+def _newest_first(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield rows of a table of events backwards, a few at a time."""
+    for end in range(len(rows), 0, -_AT_ONCE):
+        some = rows.slice(max(0, end - _AT_ONCE), min(end, _AT_ONCE))
         # Times of events are whole nanoseconds; a datetime holds microseconds, which is enough for a countdown.
-        table = segment_rows(layout, place, columns=columns)
-        micro = table.set_column(1, "time", pc.cast(table["time"], pa.timestamp("us", tz="UTC"), safe=False))
-        for row in reversed(micro.to_pylist()):
-            yield row
-            if row["kind"] in _STATE_AFTER:
-                return
+        micro = some.set_column(0, "time", pc.cast(some["time"], pa.timestamp("us", tz="UTC"), safe=False))
+        yield from reversed(micro.to_pylist())
 
 
 def _totals(layout: Layout, run: int) -> tuple[dict[str, int], datetime | None]:
     """Return the sums of a run's stats, and the time of the newest row."""
-    found = places(layout, TableName.STATS)
-    if not found:
-        return dict.fromkeys(_COUNTED, 0), None
-    rows = segment_rows(layout, found[-1], columns=["time", "run", *_COUNTED])
+    place, rows = _last_rows(layout, TableName.STATS, ["time", "run", *COUNTED])
     newest = pc.max(rows["time"].cast(pa.timestamp("us", tz="UTC"), safe=False)).as_py()
     mine = rows.filter(pc.equal(rows["run"], run))
-    before = _metadata(layout, found[-1], TOTALS_KEY)
-    base = before if before.get("run") == run else {}
-    return {name: base.get(name, 0) + (pc.sum(mine[name]).as_py() or 0) for name in _COUNTED}, newest
+    before = _noted(layout, place, TOTALS_KEY, run)
+    return {name: before.get(name, 0) + (pc.sum(mine[name]).as_py() or 0) for name in COUNTED}, newest
 
 
-def _holes(layout: Layout, run: int) -> int:
-    found = places(layout, TableName.EVENTS)
-    rows = segment_rows(layout, found[-1], columns=["run", "kind"])
-    mine = rows.filter(pc.and_(pc.equal(rows["run"], run), pc.equal(rows["kind"], EventKind.HOLE)))
-    before = _metadata(layout, found[-1], NUMBERS_KEY)
-    return int(mine.num_rows) + (before.get("holes", 0) if before.get("run") == run else 0)
+def _last_rows(layout: Layout, table: TableName, columns: Sequence[str]) -> tuple[Place | None, pa.Table]:
+    """Return the last segment that has rows, and those: the very last may have been begun this moment."""
+    for place in reversed(places(layout, table)):
+        if len(rows := segment_rows(layout, place, columns=columns)):
+            return place, rows
+    return None, SCHEMAS[table].empty_table().select(list(columns))
 
 
-def _metadata(layout: Layout, place: Place | None, key: bytes) -> dict[str, int]:
-    """Read what a segment's writer noted in its schema, wherever the segment is now."""
+def _noted(layout: Layout, place: Place | None, key: bytes, run: int) -> dict[str, Any]:
+    """Read what the writer of a segment noted of the same run in its schema, wherever the segment is now."""
     while place is not None:
         try:
             if place.parquet is not None:
                 check_guard(place.parquet)
                 told = pq.read_schema(place.parquet).metadata
             else:
-                told = read_segment(layout, place.segment).schema_metadata
+                with Follower(layout, place.segment) as follower:
+                    follower.poll(max_rows=1)
+                    told = follower.schema_metadata
         except FileNotFoundError:
             place = find(layout, place.segment)
         else:
-            noted: dict[str, int] = json.loads((told or {}).get(key, b"{}"))
-            return noted
+            noted: dict[str, Any] = json.loads((told or {}).get(key, b"{}"))
+            if entered := noted.get("entered"):
+                entered["time"] = datetime.fromtimestamp(entered["time"] / 1e9, tz=UTC)
+            return noted if noted.get("run") == run else {}
     return {}
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "happens_before"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,3 +44,17 @@ class Tasks:
         if not task.cancelled() and (exc := task.exception()) is not None:
             _log.error("%s has a defect", task.get_name(), exc_info=exc)
             self._on_defect(exc)
+
+
+async def happens_before(event: asyncio.Event, limit: Coroutine[Any, Any, None] | None) -> bool:
+    """Wait until ``event`` is set, at most until ``limit`` has ended; False if that came first."""
+    news = asyncio.ensure_future(event.wait())
+    waiting: set[asyncio.Future[Any]] = {news}
+    if limit is not None:
+        waiting.add(asyncio.ensure_future(limit))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return news.done()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import re
 import socket
 import ssl
 import time
@@ -27,12 +28,11 @@ from websockets.exceptions import (
     SecurityError,
     TooManyFragments,
 )
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 
 from wsresearch.collect.clock import Anchor
 from wsresearch.collect.inbox import Inbox
-from wsresearch.collect.reach import BadUrl, Stopwatch, peer_name, place_of, reach
+from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, place_of, reach
 from wsresearch.collect.seam import AttemptFailed
 from wsresearch.reconnect.actions import Phases
 from wsresearch.reconnect.causes import Cause, Failure, parse_retry_after
@@ -42,8 +42,8 @@ __all__ = ["WebSocketTransport"]
 
 _log = logging.getLogger(__name__)
 
-# An idle TCP close after the Close frame is usual within a round trip; a peer that keeps TCP open is not waited for.
-_CLOSE_GRACE: Final = 0.25
+# Answers to pings that wait for a peer which does not read them; beyond that it is flooding us.
+_MOST_UNREAD: Final = 1 << 20
 # As many as a chain on one server can need; more is a loop.
 _REDIRECTS: Final = 3
 # Longest polite close when we stop; the promise is two seconds from any state.
@@ -80,6 +80,7 @@ class WebSocketTransport:
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.max_size = max_size
+        self._resolver = Resolver()
         self._tls: ssl.SSLContext | None = None
 
     def now(self) -> float:
@@ -112,16 +113,19 @@ class WebSocketTransport:
         for _ in range(1 + _REDIRECTS):
             try:
                 return await self._open(url, watch)
-            except ValueError as exc:
-                # The library cannot follow a redirect on the socket we gave it, and says so with a ValueError.
-                if not isinstance(exc.__cause__, InvalidStatus):
+            except (ValueError, InvalidURI) as exc:
+                # The library cannot follow a redirect on the socket we gave it, and says so with a ValueError; one
+                # that is written as http:// it does not understand, and says so while it handles the answer.
+                answer = exc.__cause__ or exc.__context__
+                if not isinstance(answer, InvalidStatus):
                     raise
-                url = _redirected(url, exc.__cause__)
+                url = _redirected(url, answer)
+                watch.lap_rest()
         raise _RedirectError(f"redirected more than {_REDIRECTS} times")
 
     async def _open(self, url: str, watch: Stopwatch) -> _Connection:
         place = place_of(url)
-        sock = await reach(place, watch)
+        sock = await reach(place, watch, self._resolver)
         try:
             websocket = await connect(
                 url,
@@ -172,20 +176,20 @@ class WebSocketLink:
 
     async def lost(self) -> tuple[Failure, float]:
         """Wait for the end; see :meth:`Link.lost`."""
-        websocket = self._websocket
-        closing = asyncio.create_task(websocket.close_frame_seen.wait(), name="await close frame")
+        reader = self._reader
+        ending = asyncio.create_task(self._websocket.ending.wait(), name="await the closing handshake")
         try:
-            await asyncio.wait({self._reader, closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, ending}, return_when=asyncio.FIRST_COMPLETED)
             noticed = time.monotonic()
-            if not self._reader.done():
-                # recv() does not return while a peer keeps TCP open after its Close frame: that is not waited for.
-                await asyncio.wait({self._reader}, timeout=_CLOSE_GRACE)
+            # recv() does not return while a peer keeps TCP open after a Close frame, be it its own or ours because
+            # it broke the protocol. Nothing may follow, and what came before is queued: TCP is not waited for.
+            self._websocket.transport.abort()
+            await asyncio.wait({reader})
         finally:
-            closing.cancel()
-        self.abort()
-        if self._reader.done() and not self._reader.cancelled():
-            return self._reader.result(), noticed
-        return _failure_of_close(websocket.close_exc), noticed
+            ending.cancel()
+        if reader.cancelled():
+            return Failure(cause=Cause.CLOSED, detail="dropped here", close_by="local"), noticed
+        return reader.result(), noticed
 
     async def send(self, text: str) -> None:
         """Send a text message; see :meth:`Link.send`."""
@@ -216,24 +220,45 @@ class WebSocketLink:
 
 
 class _Connection(ClientConnection):
-    """Tells when TLS is done and when the peer's Close frame has come, which the library keeps to itself."""
+    """Tells when TLS is done and when a closing handshake has begun, which the library keeps to itself."""
 
     stopwatch: Stopwatch
     peer: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.close_frame_seen = asyncio.Event()
+        self.ending = asyncio.Event()
+        self._answered_wrongly = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if transport.get_extra_info("ssl_object") is not None:
             self.stopwatch.lap("tls")
         super().connection_made(transport)
 
-    def process_event(self, event: Any) -> None:
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-            self.close_frame_seen.set()
+    async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().handshake(*args, **kwargs)
+        except InvalidMessage as exc:
+            # The library speaks of an EOF where a line does not end as HTTP's do, and where there was a reset.
+            if not isinstance(exc.__cause__, EOFError):
+                raise
+            if self._answered_wrongly:
+                raise InvalidMessage("the answer is not HTTP") from None
+            if isinstance(self.connection_exc, ConnectionResetError):
+                raise self.connection_exc from exc
+            raise
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.protocol.handshake_exc is not None:
+            self._answered_wrongly = True
+            self.transport.abort()  # the library would wait for the peer to leave
+        elif self.protocol.close_expected():
+            self.ending.set()
+        elif self.transport.get_write_buffer_size() > _MOST_UNREAD:
+            # Each ping is answered at once, and with a full buffer the library's keepalive waits for ever.
+            self.set_connection_exc(ProtocolError("the peer sends pings and does not read the answers"))
+            self.transport.abort()
 
 
 def _connection_type(watch: Stopwatch, peer: str) -> type[_Connection]:
@@ -247,7 +272,8 @@ class _RedirectError(ConnectionError):
 
 def _redirected(url: str, answer: InvalidStatus) -> str:
     """Return where a redirect leads, if that is the same server."""
-    target = urljoin(url, answer.response.headers.get("Location", ""))
+    location = answer.response.headers.get("Location", "")
+    target = urljoin(url, re.sub(r"^http(s?)://", r"ws\1://", location, flags=re.IGNORECASE))
     here, there = urlsplit(url), urlsplit(target)
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         raise _RedirectError(f"redirected to another server: {target}")
@@ -299,7 +325,7 @@ def _failure_of_attempt(exc: Exception, during: str, anchor: Anchor) -> Failure:
         case ConnectionRefusedError():
             return Failure(cause=Cause.REFUSED, detail=detail, close_by="peer")
         case ConnectionResetError() | BrokenPipeError():
-            return Failure(cause=Cause.RESET, detail=detail, close_by="peer")
+            return Failure(cause=Cause.RESET, detail="connection reset by the peer", close_by="peer")
         case OSError():
             # Any other OSError is about reaching the host, whatever its number.
             return Failure(cause=Cause.UNREACHABLE, detail=detail)
@@ -341,6 +367,8 @@ def _failure_of_close(exc: ConnectionClosed) -> Failure:
         else:
             cause = Cause.CLOSED
         return Failure(cause=cause, detail=detail, close_code=int(sent.code), close_by="local")
+    if isinstance(exc.__cause__, ProtocolError):
+        return Failure(cause=Cause.PROTOCOL_ERROR, detail=safe(str(exc.__cause__)), close_by="local")
     if isinstance(exc.__cause__, (ConnectionResetError, BrokenPipeError)):
         return Failure(cause=Cause.RESET, detail="connection reset by the peer", close_by="peer")
     if isinstance(exc.__cause__, OSError):

@@ -1,0 +1,91 @@
+"""The one bounded queue: what is held, what is dropped, and that every drop is counted."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsresearch.collect.inbox import Inbox
+
+LIMIT = 200
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.binary(max_size=120)),
+        st.tuples(st.just("take"), st.integers(0, 5)),
+        st.tuples(st.just("release"), st.integers(0, 3)),
+        st.tuples(st.just("count"), st.none()),
+    ),
+    max_size=80,
+)
+
+
+@given(STEPS)
+def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tuple[str, object]]) -> None:
+    """However messages come and go: never more than the limit in memory, each message kept in order or counted."""
+    inbox = Inbox(limit=LIMIT, on_arrival=lambda: None)
+    put: list[bytes] = []
+    kept: list[bytes] = []
+    unwritten: list[int] = []
+    dropped = dropped_bytes = messages = size = 0
+    for what, value in steps:
+        if what == "put":
+            assert isinstance(value, bytes)
+            inbox.put(value, len(put))
+            put.append(value)
+        elif what == "take":
+            assert isinstance(value, int)
+            taken = inbox.take(value)
+            assert len(taken) <= value
+            kept += list(taken)
+            unwritten.append(taken.nbytes)
+        elif what == "release" and unwritten:
+            inbox.release(unwritten.pop(0))
+        elif what == "count":
+            counted = inbox.count()
+            messages, size = messages + counted.messages, size + counted.bytes
+            dropped, dropped_bytes = dropped + counted.dropped, dropped_bytes + counted.dropped_bytes
+        assert 0 <= inbox.held_bytes <= LIMIT
+        assert inbox.held_bytes == sum(unwritten) + waiting(inbox)
+    kept += list(inbox.take(1000))
+    counted = inbox.count()
+    assert messages + counted.messages == len(put)
+    assert size + counted.bytes == sum(map(len, put))
+    assert dropped + counted.dropped == len(put) - len(kept)
+    assert dropped_bytes + counted.dropped_bytes == sum(map(len, put)) - sum(map(len, kept))
+    rest = iter(put)
+    assert all(message in rest for message in kept), "not in the order received"
+
+
+def waiting(inbox: Inbox) -> int:
+    return sum(len(message) for message, _ in inbox._waiting)
+
+
+def test_each_message_keeps_its_time() -> None:
+    """The receive time travels with the message, also when its neighbour was dropped."""
+    inbox = Inbox(limit=10, on_arrival=lambda: None)
+    for number, message in enumerate([b"12345", b"123456", b"12345"]):
+        inbox.put(message, 100 + number)
+    taken = inbox.take(10)
+    assert (list(taken), taken.recv_ns.tolist()) == ([b"12345", b"12345"], [100, 102])
+    assert inbox.last_arrival_ns == 102
+
+
+def test_arrival_is_told_once_until_it_was_looked_at() -> None:
+    """A thousand messages wake the consumer once."""
+    told: list[None] = []
+    inbox = Inbox(limit=1000, on_arrival=lambda: told.append(None))
+    for _ in range(5):
+        inbox.put(b"x", 0)
+    assert len(told) == 1
+    inbox.take(5)
+    inbox.put(b"x", 0)
+    assert len(told) == 2
+
+
+def test_a_dropped_message_still_shows_that_the_peer_lives() -> None:
+    """A full queue is our slowness: the time of the last arrival goes on."""
+    inbox = Inbox(limit=4, on_arrival=lambda: None)
+    inbox.put(b"1234", 1)
+    inbox.put(b"1234", 2)
+    assert inbox.last_arrival_ns == 2
+    assert inbox.count().dropped == 1
