@@ -18,6 +18,7 @@ from wsresearch.api import Capture, collect
 from wsresearch.lab import Begin, ExchangeProcess, FaultPlan, Tape, Truth, start
 from wsresearch.progress import ProgressLine, Rate
 from wsresearch.reconnect.backoff import FullJitter
+from wsresearch.reconnect.reset import Reset
 
 __all__ = ["Check", "against_truth", "run"]
 
@@ -69,19 +70,19 @@ def run(*, seconds: float, out: Path) -> int:
     """
     folder = out / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     stretch = seconds / _PLANNED
-    plan = FaultPlan.parse([{**fault, "at": fault["at"] * stretch} for fault in _FAULTS])
+    plan = FaultPlan.parse([_stretched(fault, stretch) for fault in _FAULTS])
     tape = Tape.generate(_SYMBOLS, rate=_RATE, seed=7, seconds=seconds)
     names = ", ".join(_SYMBOLS)
     print(f"a local exchange plays {_RATE:,.0f} trades/s of {names} for {seconds:g} s, with {len(plan)} faults:")
-    print("  " + ", ".join(f"{fault.kind} at {fault.at:g} s" for fault in plan))
+    print("  " + ", ".join(f"{fault.kind} at {fault.at:.3g} s" for fault in plan))
     with start(tape, faults=plan, begin=Begin.WITH_FIRST_CLIENT, seed=7) as exchange:
         capture = collect(
             f"binance:{','.join(_SYMBOLS).lower()}",
             folder / "capture",
             url=exchange.url,
-            policy=FullJitter(base=0.2, cap=1.0),
-            reset="stable:2",
-            idle_timeout=1.5,
+            policy=FullJitter(base=0.2 * stretch, cap=stretch, floor=0.1 * stretch),
+            reset=Reset(seconds=2.0 * stretch),
+            idle_timeout=1.5 * stretch,
             seed=7,
         )
         try:
@@ -103,6 +104,11 @@ def run(*, seconds: float, out: Path) -> int:
     print(f"Parquet:  {folder / 'capture'}/trades/**/*.parquet")
     print(f"report:   wsresearch report {folder / 'capture'} --out {folder / 'report.html'}")
     return 0 if all(check.agrees for check in checks) else 1
+
+
+def _stretched(fault: dict[str, Any], stretch: float) -> dict[str, Any]:
+    """Return a fault with all its times stretched, so that a short demo has the same story."""
+    return {name: value * stretch if name in {"at", "for", "delay"} else value for name, value in fault.items()}
 
 
 def against_truth(truth: Truth, capture: Capture) -> Iterator[Check]:
