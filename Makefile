@@ -4,13 +4,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A kernel of the generation before, which many still have, and the browser.
+OLD_KERNEL := $(VENV)-ipykernel6
+CHROMIUM ?= $(shell command -v chromium || echo /usr/bin/chromium)
+export CHROMIUM
 
-.PHONY: help demo test notebook bench lint clean
+.PHONY: help demo test test-browser notebook bench lint clean
 
 help:
 	@echo "make demo      thirty seconds: a local exchange with faults, a collector, truth against disk"
 	@echo "make test      lint, types and tests"
-	@echo "make notebook  JupyterLab in notebooks/"
+	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
+	@echo "make notebook  JupyterLab on a copy of the notebooks"
 	@echo "make bench     the measurements in benchmarks/"
 	@echo "make lint      lint and types only"
 
@@ -31,6 +36,18 @@ $(VENV)/.notebook: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) --editable '.[notebook]'
 	@touch $@
 
+$(VENV)/.browser: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(INSTALL) --editable '.[dev,browser]'
+	@touch $@
+
+$(OLD_KERNEL)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "making $(OLD_KERNEL), a kernel of ipykernel 6 (a minute, once)"
+	@$(PYTHON) -m venv $(OLD_KERNEL)
+	@grep -v '^ipykernel==' constraints.txt > $(OLD_KERNEL)/constraints.txt
+	@$(OLD_KERNEL)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(OLD_KERNEL)/constraints.txt --editable . 'ipykernel<7'
+	@touch $@
+
 demo: $(VENV)/.runtime
 	@$(BIN)/wsresearch demo
 
@@ -42,11 +59,22 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
+# Where there is no Chromium and no way to get it, this says so and fails nothing: the other tests stand for themselves.
+test-browser: $(VENV)/.browser $(OLD_KERNEL)/.ready
+	@if [ ! -x "$(CHROMIUM)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Debian's chromium"; export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq update && apt-get -qq install --no-install-recommends chromium fonts-dejavu-core >/dev/null || true; \
+	fi
+	@if [ -x "$(CHROMIUM)" ]; then $(BIN)/python -m pytest tests/browser; else \
+		echo "test-browser NOT RUN: there is no $(CHROMIUM). On Debian: apt-get install chromium;" \
+			"elsewhere: make test-browser CHROMIUM=/path/to/chromium-or-chrome"; \
+	fi
+
 notebook: $(VENV)/.notebook
-	$(BIN)/jupyter lab notebooks
+	@$(BIN)/wsresearch notebook
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) $(OLD_KERNEL) .mypy_cache .ruff_cache .hypothesis demo-output browser-output

@@ -23,7 +23,7 @@ ROOMS = {
     "notebook": {"collect", "capture", "study", "lab", "reconnect", "venues"},
 }
 # What every room may use: no room itself, and importing nothing of ours but each other.
-COMMON = {"errors", "schema", "safetext"}
+COMMON = {"errors", "schema", "safetext", "markup"}
 # Libraries that only one place may touch.
 KEPT_IN = {
     "websockets": {"collect/transport.py", "lab/exchange.py"},

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from wsresearch.capture.reader import Reader
 from wsresearch.cli import main
 from wsresearch.lab import ExchangeProcess, Tape, start
 
@@ -180,16 +182,20 @@ def test_background_life_by_commands_alone(
         assert main([*arguments, "--duration", "1"]) == 2
         assert str(started["pid"]) in capsys.readouterr().err
         assert main(["recover", root]) == 2
+
+        def reaches(name: str, least: int) -> None:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                capsys.readouterr()
+                main(["status", root, "--json"])
+                if json.loads(capsys.readouterr().out)[name] >= least:
+                    return
+                time.sleep(0.05)
+            pytest.fail(f"no {least} {name}")
+
+        reaches("trades", 1)
         assert main(["reconnect", root]) == 0
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            capsys.readouterr()
-            main(["status", root, "--json"])
-            if json.loads(capsys.readouterr().out)["connection"] >= 2:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("no second connection after reconnect")
+        reaches("connection", 2)
     finally:
         assert main(["stop", root]) == 0
     assert main(["status", root]) == 1
@@ -274,3 +280,128 @@ def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert len(text.splitlines()) >= 5
     assert f"wsresearch {command}" in text
+
+
+def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """`wsresearch` alone lists the commands, and its exit code says that nothing was done."""
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert "collect" in out
+    assert len(out.splitlines()) > 10
+    assert err == ""
+
+
+def test_collect_json_is_one_document(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run in the foreground ends with its status as JSON, and nothing else on stdout."""
+    arguments = ["collect", "binance:btcusdt", "--out", str(tmp_path / "c"), "--url", exchange.url]
+    assert main([*arguments, "--duration", "0.5", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert set(json.loads(out)) == STATUS_KEYS
+    assert "open" in err
+
+
+def test_ctrl_c_ends_a_run_cleanly(exchange: ExchangeProcess, tmp_path: Path) -> None:
+    """SIGINT in a terminal is a stop like any other: sealed, exit code 0, no traceback."""
+    command = [sys.executable, "-m", "wsresearch", "collect", "binance:btcusdt", "--url", exchange.url]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "c")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        assert any("open" in line for line in iter(child.stderr.readline, ""))
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert out.startswith("stopped")
+    assert "Traceback" not in err
+    assert not list((tmp_path / "c" / "journal").iterdir())
+
+
+def test_a_permanent_failure_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that says 404 is not asked for ever: exit code 3, and status repeats it with the cause."""
+    root = str(tmp_path / "c")
+    with start(Tape.generate(("BTCUSDT",), rate=10.0, seed=1)) as gone:
+        gone.inject({"fault": "http", "status": 404, "for": 60})
+        assert main(["collect", "binance:btcusdt", "--out", root, "--url", gone.url, "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["cause"]) == ("failed", "http_status")
+    assert main(["status", root]) == 3
+    assert "HTTP status" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["/nonexistent/report.html", "."])
+def test_a_report_that_cannot_be_written(where: str, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not there, or a name that is a folder: one line, no traceback."""
+    assert main(["report", str(capture), "--out", where]) == 2
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1
+    assert "cannot be written" in err
+
+
+@pytest.mark.parametrize("content", ["{", "[{}]", '[{"at": 1, "fault": "nap"}]', '[{"at": -1, "fault": "reset"}]', "5"])
+def test_a_bad_fault_plan_is_named(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan that cannot be played is refused with the entry and what is wrong with it."""
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    assert main(["exchange", "--faults", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "fault plan" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_full_terminal_or_a_reader_that_left_is_no_traceback(capture: Path) -> None:
+    """`… > /dev/full` is one line and an exit code; `… | head` is silent."""
+    command = [sys.executable, "-m", "wsresearch", "status", str(capture)]
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "wsresearch: the operating system refused: No space left on device"
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_an_older_encoding_gets_escapes(capture: Path) -> None:
+    """A terminal that knows only ASCII shows an escape where it has no character."""
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "wsresearch", "status", str(capture)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 1
+    assert done.stdout.startswith("stopped \\xb7 ")
+
+
+def test_the_exchange_says_when_it_is_ready_and_stops_when_asked(tmp_path: Path) -> None:
+    """One JSON line with the url; Ctrl-C ends it without a traceback."""
+    command = [sys.executable, "-m", "wsresearch", "exchange", "--rate", "10", "--symbols", "btcusdt"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        url = json.loads(child.stdout.readline())["url"]
+        root = str(tmp_path / "c")
+        assert main(["collect", "binance:btcusdt", "--out", root, "--url", url, "--duration", "0.5"]) == 0
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=20)
+    assert "Traceback" not in err
+    assert main(["verify", root]) == 0
+
+
+def test_a_server_that_speaks_to_terminals_is_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, markup and secrets in what a server says never reach the screen as such."""
+    root = str(tmp_path / "c")
+    body = "\x1b[2J<script>alert(1)</script>\u202e token=s3cret"
+    with start(Tape.generate(("BTCUSDT",), rate=10.0, seed=1)) as rude:
+        rude.inject({"fault": "http", "status": 403, "body": body, "for": 60})
+        assert main(["collect", "binance:btcusdt", "--out", root, "--url", rude.url]) == 3
+    for command in (["status", root], ["status", root, "--json"], ["report", root], ["report", root, "--json"]):
+        main(command)
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\u202e"} & set(out + err)
+    assert "s3cret" not in out + err
+    details = [text for text in Reader(root).events()["detail"].to_pylist() if text and "403" in text]
+    assert details
+    assert not [text for text in details if "s3cret" in text or "\x1b" in text]

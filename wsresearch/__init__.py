@@ -8,7 +8,8 @@ the rules               ``FullJitter, EqualJitter, Decorrelated, Exponential, Co
                         ``PRESETS, parse_policy, Reset, Budget, Cause``
 data                    ``to_pandas, schema``
 understanding           ``study, plots``
-trying out              ``lab``
+watching and steering   ``panel``, and :meth:`Capture.panel`, :meth:`Capture.watch`
+trying out              ``lab, lab_panel``
 errors                  ``WsresearchError`` and its children in ``wsresearch.errors``
 ======================= ==============================================================================
 """
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from wsresearch import study as study
     from wsresearch.api import Capture as Capture
     from wsresearch.api import collect as collect
+    from wsresearch.api import lab_panel as lab_panel
     from wsresearch.api import open_capture as open_capture
+    from wsresearch.api import panel as panel
     from wsresearch.api import to_pandas as to_pandas
     from wsresearch.collect.collector import Collector as Collector
     from wsresearch.collect.config import Config as Config
@@ -66,7 +69,9 @@ _HOMES: Final = {
     "Status": "wsresearch.collect.status",
     "UsageError": "wsresearch.errors",
     "WsresearchError": "wsresearch.errors",
+    "lab_panel": "wsresearch.api",
     "open_capture": "wsresearch.api",
+    "panel": "wsresearch.api",
     "parse_policy": "wsresearch.reconnect.presets",
     "to_pandas": "wsresearch.api",
 }

@@ -5,6 +5,7 @@ Each method says in one line which room does the work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
+from wsresearch.capture.identity import read_identity
+from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.collect import process
 from wsresearch.collect.config import Config
-from wsresearch.collect.lock import holder_of
 from wsresearch.collect.status import Status, read_status
-from wsresearch.errors import CollectorError, UsageError
-from wsresearch.reconnect.backoff import FullJitter, Policy
+from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
+from wsresearch.reconnect.backoff import Policy
 from wsresearch.reconnect.budget import Budget
 from wsresearch.reconnect.presets import PRESETS, parse_policy
 from wsresearch.reconnect.reset import Reset
@@ -27,7 +29,11 @@ from wsresearch.venues import parse_stream
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Capture", "collect", "make_config", "open_capture", "to_pandas"]
+    from wsresearch.lab import ExchangeProcess
+    from wsresearch.notebook.desk import Panel
+    from wsresearch.notebook.lab_panel import LabPanel
+
+__all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel", "to_pandas"]
 
 
 def make_config(
@@ -51,7 +57,7 @@ def make_config(
     policy
         A policy, the name of one or of a preset, or a full text such as ``"full-jitter(base=1, cap=30)"``.
     policy_args
-        Parameters for a policy given by name.
+        Parameters for a policy given by name, or for the default one.
     reset, budget
         As values or as text (``stable:60``, ``60/300``). A preset brings the reset rule of its original.
     **others
@@ -64,13 +70,15 @@ def make_config(
     """
     if reset is None and isinstance(policy, str) and policy in PRESETS:
         reset = PRESETS[policy].reset
-    if isinstance(policy, str):
-        policy = parse_policy(policy, policy_args)
+    if policy is None or isinstance(policy, str):
+        policy = parse_policy(policy or "full-jitter", policy_args)
+    elif policy_args:
+        raise UsageError(f"policy-args {dict(policy_args)} are for a policy given by name, not for {policy}")
     try:
         return Config(
             stream=parse_stream(stream),
             out=Path(out),
-            policy=policy or FullJitter(base=1.0, cap=30.0),
+            policy=policy,
             reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
             budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
             **others,
@@ -107,8 +115,13 @@ def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture
     """
     config = make_config(stream, out, **options)
     if process.running(config.out) is None:
-        process.start(config)
-        return Capture(config.out)
+        try:
+            process.start(config)
+        except CaptureBusy:  # somebody was quicker, in another notebook or thread: compare with theirs
+            if process.running(config.out) is None:
+                raise
+        else:
+            return Capture(config.out)
     capture = Capture(config.out)
     if differences := config.differences(capture.identity.config):
         raise UsageError(
@@ -129,6 +142,39 @@ def open_capture(directory: str | os.PathLike[str]) -> Capture:
     return Capture(directory)
 
 
+def panel(*, stretch: str = "1 h", palette: str = "light", **filled_in: Any) -> Panel:
+    """Return a panel that starts empty: pick what to collect, press Start, watch and steer it.
+
+    Parameters
+    ----------
+    stretch
+        How far back the pictures look at first: ``5 min``, ``1 h``, ``24 h`` or ``all``.
+    palette
+        ``light`` or ``dark``.
+    **filled_in
+        What stands in the form at first, as text: ``venue, symbols, directory, url, policy, parameters, reset,
+        idle_timeout`` (see :class:`wsresearch.notebook.form.Form`; ``parameters`` is a dict of texts).
+
+    Raises
+    ------
+    UsageError
+        If there is no such stretch, palette or field, or a venue or policy is unknown.
+    """
+    from wsresearch.notebook.desk import Panel
+    from wsresearch.notebook.form import Form
+    from wsresearch.notebook.panel import PanelFace
+
+    return Panel(PanelFace(Form.filled(**filled_in), stretch=stretch, palette=palette), collect=collect)
+
+
+def lab_panel(exchange: ExchangeProcess) -> LabPanel:
+    """Return buttons that disturb a local exchange, one for each single fault; see :mod:`wsresearch.lab`."""
+    from wsresearch.notebook.lab_panel import FAULT_BUTTONS, LabPanel
+    from wsresearch.notebook.panel import ButtonsFace
+
+    return LabPanel(ButtonsFace({name: tip for name, (_, tip) in FAULT_BUTTONS.items()}), exchange)
+
+
 class Capture(Reader):
     """One capture: its tables, what they mean, and the collector that writes it.
 
@@ -137,7 +183,11 @@ class Capture(Reader):
     """
 
     def __repr__(self) -> str:
-        return f"<Capture {os.fspath(self.root)!r}: {self.status}>"
+        try:
+            told = str(self.status)
+        except WsresearchError as exc:  # removed meanwhile: whoever only looks at the object is told, not stopped
+            told = str(exc)
+        return f"<Capture {os.fspath(self.root)!r}: {told}>"
 
     # -- the collector: collect.process ---------------------------------------------------------------------------
 
@@ -149,21 +199,26 @@ class Capture(Reader):
     def start(self) -> Self:
         """Start the collector again as it was last configured; do nothing if it runs."""
         if process.running(self.root) is None:
-            process.start(Config.from_json({**self.identity.config, "out": os.fspath(self.root)}))
+            configured = read_identity(Layout(self.root)).config
+            with contextlib.suppress(CaptureBusy):  # another thread was quicker, and asked for the same
+                process.start(Config.from_json({**configured, "out": os.fspath(self.root)}))
         return self
 
     def stop(self, *, timeout: float = 60.0) -> Self:
         """Stop the collector and wait until everything is sealed; do nothing if none runs.
+
+        Panels of this process that show the capture become static then.
 
         Raises
         ------
         CollectorError
             If it has not ended after ``timeout`` seconds, or runs on another machine.
         """
-        holder = holder_of(self.root)
-        if holder is not None and not holder.is_here and self.status.pid is not None:
-            raise CollectorError(f"the collector runs on {holder.host}: stop it there")
         process.stop(self.root, timeout=timeout)
+        from wsresearch.notebook.registry import PANELS
+
+        for shown in PANELS.of(self.root):
+            shown.freeze()
         return self
 
     def reconnect(self) -> Self:
@@ -205,6 +260,30 @@ class Capture(Reader):
         return study.report(self.events(), trades=self.totals().trades)
 
     # -- what it looks like: notebook -----------------------------------------------------------------------------
+
+    def panel(self, *, stretch: str = "1 h", palette: str = "light") -> Panel:
+        """Return a panel that shows and steers this capture; parameters as for :func:`panel`."""
+        from wsresearch.notebook.desk import Panel
+        from wsresearch.notebook.form import Form
+        from wsresearch.notebook.panel import PanelFace
+
+        return Panel(PanelFace(Form(), stretch=stretch, palette=palette), capture=self)
+
+    def watch(self, seconds: float = 60.0, *, stretch: str = "1 h", palette: str = "light") -> None:
+        """Show the same in the foreground for so long, without widgets; interrupting leaves it as it is.
+
+        Where a front end does not show what happens in the background (Colab), this takes the place of a panel.
+        """
+        from wsresearch.notebook.recent import Stretch
+        from wsresearch.notebook.watch import watch
+
+        watch(self.root, seconds=seconds, stretch=Stretch.named(stretch), palette=palette)
+
+    def _repr_html_(self) -> str:
+        """Return what is to be seen of it now, every text from elsewhere escaped; :meth:`panel` has pictures too."""
+        from wsresearch.notebook.watch import snapshot
+
+        return snapshot(self.root)
 
     def report_text(self) -> str:
         """Return the outages as a table for a terminal."""

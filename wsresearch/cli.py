@@ -6,7 +6,9 @@ Results go to stdout, progress and errors to stderr. Wrong use ends with exit co
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    no_args_is_help=True,
     help="How does a market-data connection fail and recover, and what did it cost?",
 )
 
@@ -36,10 +37,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 and one line on stderr for whatever the user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of an older encoding gets an escape where it has no character, not a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(args=arguments, standalone_mode=False, prog_name="wsresearch")
+        code = app(args=given or ["--help"], standalone_mode=False, prog_name="wsresearch")
+        sys.stdout.flush()
     except TyperException as exc:
-        _complain(exc.format_message() if hasattr(exc, "format_message") else str(exc))
+        told = exc.format_message() if hasattr(exc, "format_message") else str(exc)
+        _complain(told + _value_given(told, given))
         return 2
     except WsresearchError as exc:
         _complain(str(exc))
@@ -51,7 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             sys.stdout.close()
         return 0
+    except OSError as exc:
+        where = "" if exc.filename is None else f" ({exc.filename})"
+        _complain(f"the operating system refused{where}: {exc.strerror or exc}")
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # what it did not take must not be tried again on the way out
+        return 1
+    if not given:
+        return 2
     return code if isinstance(code, int) else 0
+
+
+def _value_given(message: str, arguments: Sequence[str]) -> str:
+    """Return the value that a message about an option is about, which the parser leaves out."""
+    option = re.search(r"'(--[a-z-]+)'", message)
+    if option is None or option[1] not in arguments[:-1]:
+        return ""
+    return f" (given: {arguments[arguments.index(option[1]) + 1]!r})"
 
 
 def _complain(message: str) -> None:
@@ -91,7 +114,6 @@ def collect(
     duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     rotate_age: Annotated[float, typer.Option(help="Seal a segment after so many seconds.")] = 300.0,
     seed: Annotated[int | None, typer.Option(help="Make the jitter repeatable.")] = None,
-    config: Annotated[str | None, typer.Option(hidden=True, help="Read everything as JSON from stdin: '-'.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Collect in the background and return.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -100,36 +122,26 @@ def collect(
     Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
     """
     from wsresearch.api import make_config
-    from wsresearch.collect.config import Config
     from wsresearch.collect.process import collect_here, start_detached
 
-    if config is not None:
-        asked = Config.from_json(json.loads(sys.stdin.read()))
-    elif stream is None or out is None:
+    if stream is None or out is None:
         raise UsageError("give a stream and a directory, such as: wsresearch collect binance:btcusdt --out data/btc")
-    else:
-        asked = make_config(
-            stream,
-            out,
-            url=url,
-            policy=policy,
-            policy_args=dict(_pairs(policy_arg or [])),
-            reset=reset,
-            idle_timeout=idle_timeout,
-            budget=budget,
-            max_attempts=max_attempts,
-            duration=duration,
-            rotate_age=rotate_age,
-            seed=seed,
-        )
+    asked = make_config(
+        stream,
+        out,
+        url=url,
+        policy=policy,
+        policy_args=dict(_pairs(policy_arg or [])),
+        reset=reset,
+        idle_timeout=idle_timeout,
+        budget=budget,
+        max_attempts=max_attempts,
+        duration=duration,
+        rotate_age=rotate_age,
+        seed=seed,
+    )
     if detach:
-        try:
-            started = start_detached(asked)
-        except WsresearchError as exc:
-            if config is None:
-                raise
-            _print_json({"error": str(exc), "kind": type(exc).__name__})
-            return 2
+        started = start_detached(asked)
         if as_json:
             _print_json({"pid": started.pid, "run": started.run})
         else:
@@ -227,7 +239,11 @@ def report(
 
     capture = open_capture(directory)
     if out is not None:
-        out.write_text(capture.report_html(), encoding="utf-8")
+        page = capture.report_html()
+        try:
+            out.write_text(page, encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
         print(f"wrote {out}", file=sys.stderr)
     if as_json:
         _print_json(capture.report())
@@ -323,6 +339,33 @@ def exchange(
         tape = Tape.generate(names, rate=100.0 if rate is None else rate, seed=seed)
     plan = FaultPlan() if faults is None else FaultPlan.parse(faults)
     return serve(ExchangeOptions(source=tape.source, faults=plan, port=port, waits=waits, seed=seed), control=False)
+
+
+@app.command()
+def notebook(
+    directory: Annotated[
+        Path, typer.Argument(help="Your copy of the notebooks; what you have changed in it stays as it is.")
+    ] = Path("wsresearch-notebooks"),
+    to_jupyterlab: Annotated[
+        list[str] | None,
+        typer.Argument(help="After '--': options for JupyterLab, such as --no-browser.", show_default=False),
+    ] = None,
+    only_copy: Annotated[bool, typer.Option("--only-copy", help="Copy them, but do not start JupyterLab.")] = False,
+) -> int:
+    """Open JupyterLab on a copy of the notebooks."""
+    from wsresearch.handout import hand_out, open_lab, originals, require_lab
+
+    if not only_copy:
+        require_lab()
+    copies = hand_out(directory, originals())
+    changes = {"new": copies.written, "brought up to date": copies.renewed, "removed": copies.removed}
+    told = [f"{len(names)} {what}" for what, names in changes.items() if names]
+    told += [f"{len(copies.kept)} of yours kept: {', '.join(copies.kept)}"] if copies.kept else []
+    print(f"{directory}: {'; '.join(told) or 'all is there'}")
+    if not only_copy:
+        sys.stdout.flush()
+        open_lab(directory, to_jupyterlab or ())
+    return 0
 
 
 # -- small parts ----------------------------------------------------------------------------------------------------

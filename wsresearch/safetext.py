@@ -21,9 +21,10 @@ _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]+)", re.IGNORECASE
 # ANSI control sequences go as a whole: with only the ESC removed, "[31m" would remain as noise.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 
+# As in a query, a header or JSON; whatever stands before the word belongs to the name (access_token, X-MBX-APIKEY).
 _SECRET: Final = re.compile(
-    r"\b(api[-_]?key|apikey|secret|token|signature|listen[-_]?key|password|authorization|cookie)"
-    r"(\s*[=:]\s*)(?:(?:bearer|basic)\s+)?[^\s&,;\"']+",
+    r"(?<![\w-])([\w-]{0,40}(?:api[-_]?key|secret|token|signature|listen[-_]?key|passw(?:or)?d|authorization|cookie)[\"']?)"
+    r"(\s*[=:]\s*[\"']?)(?:(?:bearer|basic|token)\s+)?[^\s&,;\"']+",
     re.IGNORECASE,
 )
 
@@ -51,7 +52,7 @@ def safe(text: str, *, limit: int = MAX_CHARACTERS) -> str:
     limit
         Longest result in characters; what is cut ends with an ellipsis.
     """
-    # Twice the limit is enough to look at: a megabyte of close reason or HTTP body must not cost a megabyte of work.
+    # Twenty times the limit is enough to look at: a megabyte of HTTP body must not cost a megabyte of work.
     text = _ANSI.sub("", text[: 20 * limit])
     # Categories Cc, Cf (bidi marks and overrides, zero widths), Cs (surrogates), Co, Cn, Zl, Zp.
     shown = (" " if unicodedata.category(c)[0] == "C" or unicodedata.category(c) in {"Zl", "Zp"} else c for c in text)

@@ -12,12 +12,12 @@ import pytest
 
 __all__ = ["Certificates"]
 
-_CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+_NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
-    """Files made by the ``openssl`` command, which is not a dependency: without it, tests that need them are skipped."""
+    """Files made by the ``openssl`` command, which is no dependency: without it, tests that need them are skipped."""
 
     folder: Path
 
@@ -27,8 +27,7 @@ class Certificates:
             pytest.skip("no openssl command on this machine: certificates cannot be made")
         made = cls(folder=folder)
         for authority in ("authority", "stranger"):
-            made._openssl("req", "-x509", *_CURVE, "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
-                          "-days", "2", "-subj", f"/CN={authority}")  # fmt: skip
+            made._openssl(f"req -x509 {_NEW_KEY} -keyout {authority}.key -out {authority}.pem -subj /CN={authority}")
         made._issue("good", names="IP:127.0.0.1,DNS:localhost")
         made._issue("expired", names="IP:127.0.0.1,DNS:localhost", days=-1)
         made._issue("wrong_host", names="DNS:elsewhere.example")
@@ -48,9 +47,9 @@ class Certificates:
 
     def _issue(self, name: str, *, names: str, days: int = 2, authority: str = "authority") -> None:
         (self.folder / f"{name}.ext").write_text(f"subjectAltName={names}\n")
-        self._openssl("req", *_CURVE, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key",
-                      "-CAcreateserial", "-days", str(days), "-extfile", f"{name}.ext", "-out", f"{name}.pem")  # fmt: skip
+        signed_by = f"-CA {authority}.pem -CAkey {authority}.key -CAcreateserial"
+        self._openssl(f"req {_NEW_KEY} -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        self._openssl(f"x509 -req -in {name}.csr {signed_by} -days {days} -extfile {name}.ext -out {name}.pem")
 
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
+    def _openssl(self, arguments: str) -> None:
+        subprocess.run(["openssl", *arguments.split()], cwd=self.folder, check=True, capture_output=True)

@@ -37,7 +37,12 @@ def config(**options: Any) -> Config:
         ("queue_bytes", [0, 1000, 1e6, None]),
         ("rotate_rows", [0, None, 2.5]),
         ("seed", [-1, "x", 0.5, 2**64]),
-        ("url", ["", "host:80", "http://h", "ws://u:pw@h", "ws://h/path", "ws://h?key=s3cret", "ws://h:0"]),
+        ("url", ["", "host:80", "http://h", "ws://u:pw@h", "ws://h/path", "ws://h?key=s3cret", "ws://h:0", 5]),
+        ("policy", ["full-jitter", None]),
+        ("reset", ["open", None]),
+        ("budget", ["60/300", 60]),
+        ("stream", ["binance:btcusdt", None]),
+        ("out", ["data"]),
     ],
 )
 def test_a_value_out_of_range(name: str, values: list[Any]) -> None:

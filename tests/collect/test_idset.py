@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +48,7 @@ def test_intervals_are_sorted_and_do_not_touch(steps: list[tuple[str, tuple[int,
     pairs = list(ids)
     assert len(ids) == len(pairs)
     assert all(first <= last for first, last in pairs)
-    assert all(before[1] + 1 < after[0] for before, after in zip(pairs, pairs[1:], strict=False))
+    assert all(before[1] + 1 < after[0] for before, after in pairwise(pairs))
 
 
 def test_memory_is_bounded_and_it_says_what_it_forgot() -> None:

@@ -26,7 +26,9 @@ def test_the_place_of_a_url(url: str, place: Place) -> None:
     assert place_of(url) == place
 
 
-@pytest.mark.parametrize("url", ["", "host:80", "http://h", "ws://", "ws://h:x", "ws://h:99999", "ws://[::1", "wss:///p"])
+@pytest.mark.parametrize(
+    "url", ["", "host:80", "http://h", "ws://", "ws://h:x", "ws://h:99999", "ws://[::1", "wss:///p"]
+)
 def test_what_is_no_url(url: str) -> None:
     """Anything a WebSocket cannot be opened to is refused before a socket is made."""
     with pytest.raises(BadUrl):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -102,7 +103,7 @@ def play(deliveries: Sequence[Row], cuts: Iterable[int]) -> Told:
     """Put deliveries through a ledger in pieces."""
     ledger, told = Ledger(), Told()
     bounds = sorted({0, len(deliveries), *(cut % (len(deliveries) + 1) for cut in cuts)})
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         if first < last:
             told.take(admit(ledger, deliveries[first:last]))
     return told
@@ -132,7 +133,9 @@ def worlds(draw: st.DrawFn) -> World:
             sent.append(Row(number, clock))
         # A new count shows in its first two rows; after those anything may happen to it.
         safe, rest = sent[:2], [row for row in sent[2:] if rng.random() >= loss]
-        arrival = [(place + (rng.uniform(0, 30) if rng.random() < late else 0.0), row) for place, row in enumerate(rest)]
+        arrival = [
+            (place + (rng.uniform(0, 30) if rng.random() < late else 0.0), row) for place, row in enumerate(rest)
+        ]
         arrived = [*safe, *(row for _, row in sorted(arrival, key=lambda item: item[0]))]
         counts.append({row.number for row in arrived if row.number is not None})
         for place, row in enumerate(arrived):

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
+from tests.notebook.picture import legend, legend_texts, ten_thousand
 from tests.study.eventlog import START_NS, EventLog, days, ns, trades
 from wsresearch.notebook.against_backoff import gaps_vs_backoff
 from wsresearch.notebook.canvas import figure_png
@@ -83,10 +83,9 @@ def test_it_says_what_it_shows() -> None:
     assert more == "the rest: 22 % detect, 14 % connect, 3.8 % first message"
     assert ax.get_xlabel() == "delay waited in the outage (s)"
     assert ax.get_ylabel() == "silence of market data (s)"
-    legends = [child for child in ax.get_children() if isinstance(child, Legend)]
-    words = [text.get_text() for legend in legends for text in legend.get_texts()]
-    assert {"reset (2)", "closed (1)", "end not seen (1)", "y = x: all silence was backoff"} <= set(words)
-    assert {"0", "10", "1,000"} <= set(words)
+    words = set(legend(ax))
+    assert {"reset (2)", "closed (1)", "end not seen (1)", "y = x: all silence was backoff"} <= words
+    assert {"ids lost", "0", "10", "1,000"} <= words
 
 
 def test_area_is_ids_lost() -> None:
@@ -175,7 +174,7 @@ def test_a_silence_of_nothing_is_no_error() -> None:
 
 def test_ten_thousand_outages() -> None:
     """All of them are there, in a dozen artists."""
-    ax = gaps_vs_backoff(days(10_000, span=7 * 86_400).table())
+    ax = gaps_vs_backoff(ten_thousand())
     drawn = [artist for artist in ax.get_children() if (artist.get_gid() or "").startswith("outages:")]
     assert sum(len(artist.get_offsets()) for artist in drawn if isinstance(artist, PathCollection)) == 10_000
     assert len(drawn) <= 10
@@ -191,8 +190,6 @@ def test_hostile_text_is_only_text() -> None:
     log.first_message(0.1)
     ax = gaps_vs_backoff(log.table())
     figure_png(ax.get_figure(root=True))
-    legend = ax.get_legend()
-    assert legend is not None
-    first = legend.get_texts()[0]
+    first = legend_texts(ax)[0]
     assert first.get_text() == "$\\frac$ <img> (1)"
     assert not first.get_parse_math()

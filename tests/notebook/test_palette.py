@@ -8,7 +8,7 @@ import pytest
 
 from tests.notebook.colour import DEFICIENCIES, contrast, distance
 from wsresearch.errors import UsageError
-from wsresearch.notebook.palette import DARK, LIGHT, Palette, cause_looks, palette_named
+from wsresearch.notebook.palette import DARK, LIGHT, PHASES, Palette, cause_looks, palette_named
 
 PALETTES = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=lambda palette: palette.name)
 
@@ -46,6 +46,17 @@ def test_a_new_cause_repaints_no_old_one() -> None:
     assert {cause: after[cause] for cause in before} == before
     assert after["d"] == after["e"]
     assert after["d"].colour == LIGHT.other
+
+
+@PALETTES
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_every_two_phases_can_be_told_apart(palette: Palette, deficiency: str) -> None:
+    """Whoever looks; and neighbours in a stack differ in lightness too, which is all that a grey print leaves."""
+    colours = [palette.phases[phase] for phase in PHASES]
+    for one, other in itertools.combinations(colours, 2):
+        assert distance(one, other, deficiency) > 0.1, (one, other)
+    for one, other in itertools.pairwise(colours):
+        assert contrast(one, other) > 1.45, (one, other)
 
 
 def test_a_palette_has_a_name() -> None:

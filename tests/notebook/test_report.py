@@ -6,13 +6,16 @@ import base64
 import hashlib
 import re
 
+import pyarrow as pa
 import pytest
 
-from tests.notebook.test_markup import Elements
+from tests.elements import Elements
+from tests.notebook.test_rate import second, stats
 from tests.study.eventlog import START_NS, EventLog, days, ns, trades
 from wsresearch.errors import UsageError
 from wsresearch.notebook.report import MOST_ROWS, report_html
 from wsresearch.schema import EVENTS
+from wsresearch.study import gaps, outages
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m$\\frac$"
 SHOWN = "</td><script>alert(1)</script><img src=x onerror=alert(1)> $\\frac$"
@@ -42,6 +45,8 @@ def test_the_page_shows_everything() -> None:
             facts={"policy": "full-jitter(base=1.0, cap=30.0, floor=0.1)", "segments": 3},
             trades_count=1_234,
             trades=trades([START_NS, START_NS + ns(4)]),
+            stats=stats(second(1, 12)),
+            idle_timeout=30,
         )
     )
     words = " ".join(found.words)
@@ -59,11 +64,18 @@ def test_the_page_shows_everything() -> None:
     for text in ("full-jitter(base=1.0, cap=30.0, floor=0.1)", "segments", "the connection was closed", "> 1.000"):
         assert text in words
     pictures = [attributes for tag, attributes in found.elements if tag == "img"]
-    assert [picture["class"] for picture in pictures] == ["light", "dark"] * 2
+    assert [picture["class"] for picture in pictures] == ["light", "dark"] * 6
     assert pictures[0]["alt"] == (
         "2 outages in 19.0 s: 4.00 s without data (21 %). longest: 3.00 s (closed); 1 whose end was not seen (hollow)"
     )
     assert "1 ordinary gap over 1 s" in str(pictures[2]["alt"])
+    told = [str(picture["alt"]).split(". ")[0] for picture in pictures[4::2]]
+    assert told == [
+        "Backoff took 50 % of 4.00 s of silence",
+        "No ordinary gap was longer than the idle timeout of 30 s",
+        "2 of 2 connections were lost, half of them within 6.25 s",
+        "12 trades in 1.00 s: 12/s on average, at most 12/s",
+    ]
 
 
 @pytest.mark.parametrize("document", [report_html(_log(HOSTILE).table()), report_html(EVENTS.empty_table())])
@@ -85,6 +97,26 @@ def test_the_page_holds_no_script_and_loads_nothing(document: str) -> None:
     assert policy == (
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
     )
+
+
+@pytest.mark.parametrize(
+    ("events", "pictures"),
+    [(EVENTS.empty_table(), 2), (days(0, span=60).table(), 3), (days(1, span=60).table(), 5)],
+)
+def test_only_what_there_is_has_a_picture(events: pa.Table, pictures: int) -> None:
+    """Timeline and gaps say that nothing happened; for the others there must be something to draw."""
+    found = Elements(report_html(events))
+    assert sum(tag == "img" for tag, _ in found.elements) == 2 * pictures
+
+
+def test_gaps_that_are_known_need_no_trades() -> None:
+    """Of the ones longer than a second; the picture says so."""
+    log = _log()
+    found = trades([START_NS, START_NS + ns(4), START_NS + ns(4.5), START_NS + ns(6)])
+    known = gaps(found, longer_than=1.0, outages=outages(log.table()))
+    page = Elements(report_html(log.table(), gaps=known))
+    told = [str(attributes["alt"]) for tag, attributes in page.elements if tag == "img"]
+    assert any(words.startswith("Half of the ordinary gaps over 1 s last 4.00 s or longer. ") for words in told)
 
 
 def test_hostile_text_is_shown_as_text_everywhere() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import findfont, get_font
 
 from wsresearch.notebook.canvas import FONT
-from wsresearch.notebook.words import cause_label, counted, duration, moment, plain, share
+from wsresearch.notebook.words import cause_label, cause_labels, counted, duration, moment, plain, share
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,8 @@ def test_a_cause_label_is_never_empty_nor_hidden(cause: str | None) -> None:
     label = cause_label(cause)
     assert label.strip()
     assert not label.startswith("_")
+
+
+def test_many_labels_are_each_as_one() -> None:
+    """In their order."""
+    assert cause_labels(["ping_timeout", None, "ping_timeout"]) == ["ping timeout", "no cause given", "ping timeout"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Tally
 from wsresearch.collect.recorder import Recorder
-from wsresearch.collect.status import ENTERS, MARKER, cause_after
+from wsresearch.collect.status import ENTERS, MARKER, Status, cause_after
+from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause
+from wsresearch.reconnect.lifecycle import Lifecycle
 from wsresearch.safetext import safe
 from wsresearch.schema import EVENTS, EventKind
 
@@ -70,6 +74,23 @@ class Chronicle:
             told = {name: value for name, value in columns.items() if value is not None}
             _log.info("%s %s", kind, told)
 
+    def status(self, cycle: Lifecycle, *, now: float) -> Status:
+        """Return what a reader of the directory would be told at the monotonic second ``now``."""
+        waiting = cycle.state is State.BACKING_OFF
+        attempt = {State.BACKING_OFF: cycle.attempt + 1, State.CONNECTING: cycle.attempt}
+        since = None if self._entered is None else datetime.fromtimestamp(self._entered["time"] / 1e9, tz=UTC)
+        return Status(
+            state=cycle.state,
+            pid=os.getpid(),
+            run=self._run,
+            connection=cycle.numbers.connection,
+            attempt=attempt.get(cycle.state, 0),
+            next_delay=max(0.0, (cycle.deadline or now) - now) if waiting else None,
+            **self.totals,
+            since=since,
+            cause=self.cause,
+        )
+
     def second(
         self,
         now_ns: int,
@@ -101,6 +122,8 @@ class Chronicle:
         if rejected:
             kinds = json.dumps(dict(sorted(tally.rejected.items())))
             note(EventKind.ERROR, now_ns, cause=Cause.REJECTED, detail=kinds)
+        for cause, more in tally.untold.items():
+            note(EventKind.ERROR, now_ns, cause=cause, detail=f"at least {more} more such messages in this second")
         if counted.dropped:
             lost = f"{counted.dropped} messages ({counted.dropped_bytes} bytes) found no room in the queue"
             note(EventKind.ERROR, now_ns, cause=Cause.OVERFLOW, detail=lost)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 from concurrent.futures import Executor
-from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from wsresearch.capture.writer import Rotation
@@ -104,8 +102,7 @@ class Collector:
         elsewhere = self._executors[1] if self._executors else None
         job = self._loop.run_in_executor(elsewhere, self._stack.enter_context, taking)
         try:
-            self._taken = await asyncio.shield(job)
-            self._prepare(self._taken)
+            self._prepare(await asyncio.shield(job))
         except BaseException:
             await asyncio.wait({job})  # cancelled or not: the lock is not free before the repair is done
             await self._stack.aclose()
@@ -115,7 +112,8 @@ class Collector:
     def _prepare(self, taken: Taken) -> None:
         config, past = self.config, taken.past
         self.run_number = taken.run
-        self._since_ns = self._anchor.wall_ns
+        # Not the past itself: a million rows of it would stay in memory for days.
+        self._untold, self._problems = taken.untold, taken.problems
         self._inbox = Inbox(limit=config.queue_bytes, on_arrival=self._arrived.set)
         self._recorder = Recorder(
             config.out,
@@ -169,9 +167,9 @@ class Collector:
         """
         config = self.config
         self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=config.in_short)
-        for row in self._taken.untold:
+        for row in self._untold:
             self._note(at_ns=self._anchor.wall_ns, **row)
-        for problem in self._taken.problems:
+        for problem in self._problems:
             self._note_error(Cause.DAMAGED, problem)
         _log.info("run %d of %s: %s", self.run_number, config.out, config.stream)
         self._tasks.spawn(self._pump(), "pump")
@@ -207,20 +205,7 @@ class Collector:
     @property
     def status(self) -> Status:
         """What a reader of the directory would be told, without reading it."""
-        cycle, now = self._lifecycle, self._transport.now()
-        backing_off = cycle.state is State.BACKING_OFF and cycle.deadline is not None
-        attempt = {State.BACKING_OFF: cycle.attempt + 1, State.CONNECTING: cycle.attempt}
-        return Status(
-            state=cycle.state,
-            pid=os.getpid(),
-            run=self.run_number,
-            connection=cycle.numbers.connection,
-            attempt=attempt.get(cycle.state, 0),
-            next_delay=max(0.0, (cycle.deadline or now) - now) if backing_off else None,
-            **self._chronicle.totals,
-            since=datetime.fromtimestamp(self._since_ns / 1e9, tz=UTC),
-            cause=self._chronicle.cause,
-        )
+        return self._chronicle.status(self._lifecycle, now=self._transport.now())
 
     # -- the recorder's troubles, told from its threads -----------------------------------------------------------
 
@@ -239,11 +224,7 @@ class Collector:
     # -- signals and actions --------------------------------------------------------------------------------------
 
     def _handle(self, signal: Signal, now: float, **details: Any) -> None:
-        before = self._lifecycle.state
-        actions = self._lifecycle.handle(signal, now, **details)
-        if self._lifecycle.state is not before:
-            self._since_ns = self._anchor.wall(now)
-        for action in actions:
+        for action in self._lifecycle.handle(signal, now, **details):
             self._perform(action)
 
     def _perform(self, action: Action) -> None:

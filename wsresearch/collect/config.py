@@ -33,6 +33,13 @@ _WHOLE: Final[Mapping[str, tuple[int, int]]] = {
     "rotate_rows": (1, 10**9),
     "seed": (0, 2**63 - 1),
 }
+_KINDS: Final[Mapping[str, type]] = {
+    "stream": Stream,
+    "out": Path,
+    "policy": Policy,
+    "reset": Reset,
+    "budget": Budget,
+}
 _OPTIONAL: Final = frozenset({"max_attempts", "seed"})
 _TEXTS: Final = ("stream", "out", "policy", "reset", "budget")
 
@@ -94,6 +101,9 @@ class Config:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise UsageError(f"{_dashed(name)} is {value!r}, but must be a {kind.__name__}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
@@ -106,6 +116,8 @@ class Config:
                 raise UsageError(f"{_dashed(name)} is {value!r}, but must be a whole number from {least} to {most}")
         if self.duration is not None and not (isinstance(self.duration, int | float) and 0 < self.duration < math.inf):
             raise UsageError(f"duration is {self.duration!r}, but must be more than 0 seconds")
+        if not isinstance(self.url, str | None):
+            raise UsageError(f"url is {self.url!r}, but must be text such as ws://127.0.0.1:9443")
         self.stream.venue.url(self.stream.symbols, self.url)  # says what is wrong with the url
 
     @property

@@ -21,6 +21,8 @@ from wsresearch.venues import Decoder, NoticeKind, Vacant
 __all__ = ["Heard", "Intake", "Tally"]
 
 _SAMPLES_A_RUN = 100
+# Messages of one kind that are told word for word in a second; a venue that chatters must not fill the events.
+_NOTICES_A_SECOND = 5
 
 Note = Callable[..., None]
 """``note(kind, at_ns, **columns)`` writes an event row."""
@@ -33,8 +35,14 @@ class Tally:
     trades: int = 0
     duplicates: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    notices: Counter[Cause] = field(default_factory=Counter)
     newest_recv_ns: int | None = None
     newest_event_ns: int | None = None
+
+    @property
+    def untold(self) -> dict[Cause, int]:
+        """How many messages about the connection were not told word for word."""
+        return {cause: count - _NOTICES_A_SECOND for cause, count in self.notices.items() if count > _NOTICES_A_SECOND}
 
     @property
     def lag(self) -> float | None:
@@ -196,7 +204,9 @@ class Intake:
                 announced = safe(notice.detail) or "the venue announced the end of this connection"
             elif notice.kind in {NoticeKind.ERROR, NoticeKind.UNKNOWN}:
                 cause = Cause.VENUE_ERROR if notice.kind is NoticeKind.ERROR else Cause.UNKNOWN
-                self._note(EventKind.ERROR, notice.recv_ns, cause=cause, detail=safe(notice.detail))
+                self._tally.notices[cause] += 1
+                if self._tally.notices[cause] <= _NOTICES_A_SECOND:
+                    self._note(EventKind.ERROR, notice.recv_ns, cause=cause, detail=safe(notice.detail))
         return announced
 
 

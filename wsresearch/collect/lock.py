@@ -138,11 +138,13 @@ def held(root: Path) -> Iterator[Held]:
         ) from None
     except OSError as exc:
         raise CaptureError(f"{str(path)!r} cannot be locked ({exc.strerror or exc}): choose another directory") from exc
+    ours = Held(path)
     try:
-        ours = Held(path)
         ours.note(run=0)
         yield ours
-        with contextlib.suppress(FileNotFoundError):  # the directory was removed while we collected into it
-            ours.clear()
     finally:
-        lock.release()
+        try:
+            with contextlib.suppress(FileNotFoundError):  # the directory was removed while we collected into it
+                ours.clear()
+        finally:
+            lock.release()

@@ -15,13 +15,15 @@ import json
 import logging
 import logging.handlers
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import psutil
@@ -30,14 +32,31 @@ from wsresearch.capture.layout import Layout
 from wsresearch.collect import lock
 from wsresearch.collect.collector import Collector
 from wsresearch.collect.config import Config
-from wsresearch.errors import CaptureBusy, CaptureError, CollectorError, UsageError, WsresearchError
+from wsresearch.collect.status import read_status
+from wsresearch.errors import (
+    CaptureBusy,
+    CaptureError,
+    CaptureTooNew,
+    CollectorError,
+    NotACapture,
+    UsageError,
+    WsresearchError,
+)
 
 __all__ = ["Started", "collect_here", "running", "signal_reconnect", "start", "start_detached", "stop"]
 
+_LAUNCH: Final = "launch"
+_COLLECT: Final = "collect"
 _LOG_NAME: Final = "collector.log"
 _LOG_BYTES: Final = 4 << 20
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _READY_TIMEOUT: Final = 60.0
+_POLL: Final = 0.02
+# What a run's end means to a shell; 4, it gave up, comes from the lifecycle.
+_ROWS_LOST: Final = 3
+_KINDS: Final[Mapping[str, type[WsresearchError]]] = MappingProxyType(
+    {kind.__name__: kind for kind in (CaptureBusy, CaptureTooNew, NotACapture, CaptureError, UsageError)}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +87,7 @@ def collect_here(
     Returns
     -------
     int
-        Exit code: 0 stopped, 3 permanent failure, 4 gave up.
+        Exit code: 0 stopped, 3 permanent failure or rows that could not be written, 4 gave up.
 
     Raises
     ------
@@ -81,16 +100,19 @@ def collect_here(
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, collector.stop, f"signal {signal.Signals(number).name}")
+        # Whoever finds our pid in the lock may send it from then on, and unhandled it would end us.
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
         async with collector:
             loop.add_signal_handler(signal.SIGUSR1, collector.reconnect)
             if ready is not None:
                 ready(collector)
             watching = asyncio.create_task(_watch(collector, watch)) if watch else None
             try:
-                return await collector.run()
+                exit_code = await collector.run()
             finally:
                 if watching is not None:
                     watching.cancel()
+        return exit_code or (_ROWS_LOST if collector.unwritten_rows else 0)
 
     return asyncio.run(main())
 
@@ -112,8 +134,11 @@ def start(config: Config) -> Started:
     UsageError, CaptureError, CollectorError
         As the collector said it.
     """
-    command = [sys.executable, "-m", "wsresearch", "collect", "--config", "-", "--detach", "--json"]
-    done = subprocess.run(command, input=json.dumps(config.as_json()), capture_output=True, text=True, check=False)
+    document = json.dumps(config.as_json())
+    Config.from_json(json.loads(document))  # says what cannot travel: a policy of somebody's own, above all
+    done = subprocess.run(
+        _command(_LAUNCH), input=document, capture_output=True, text=True, check=False, env=_environment()
+    )
     try:
         told = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -122,37 +147,63 @@ def start(config: Config) -> Started:
     return _told(told)
 
 
-def start_detached(config: Config) -> Started:
+def start_detached(config: Config, *, patience: float = _READY_TIMEOUT) -> Started:
     """Start the collector in a session of its own and wait until it runs; whoever calls this should then leave.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    patience
+        Seconds to wait; starting takes one, repairing what a crash left may take more.
 
     Raises
     ------
     UsageError, CaptureError, CollectorError
         As the collector said it.
     """
-    command = [sys.executable, "-m", "wsresearch.collect.process", str(config.out)]
     child = subprocess.Popen(
-        command,
+        _command(_COLLECT),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # the child replaces it by its log as soon as there is a directory for it
         text=True,
         start_new_session=True,
         cwd="/",  # a background process must not keep a file system busy
+        env=_environment(),
     )
     assert child.stdin is not None
     assert child.stdout is not None
     with child.stdin, child.stdout:
-        child.stdin.write(json.dumps({**config.as_json(), "out": str(config.out.resolve())}))
-        child.stdin.close()
-        line = child.stdout.readline()
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read: the empty answer says so
+            child.stdin.write(json.dumps({**config.as_json(), "out": str(config.out.resolve())}))
+            child.stdin.close()
+        ready, _, _ = select.select([child.stdout], [], [], patience)
+        line = child.stdout.readline() if ready else None
+    if line is None:
+        child.returncode = 0  # it is not ours to wait for any more
+        raise CollectorError(
+            f"pid {child.pid} has not begun to collect after {patience:g} s; it may be repairing what a crash left: "
+            f"see 'wsresearch status {config.out}', or end it with 'kill {child.pid}'"
+        )
     if not line:
         raise CollectorError(
             f"the collector ended with exit code {child.wait()} before it could say why; "
             f"run 'wsresearch collect {config.stream} --out {config.out}' in the foreground to see it"
         )
-    child.returncode = 0  # it is not ours to wait for any more
+    child.returncode = 0
     return _told(json.loads(line))
+
+
+def _command(what: str) -> list[str]:
+    # -P: a file in the current directory that is named like a module of ours or of Python's must not be run.
+    return [sys.executable, "-P", "-m", "wsresearch.collect.process", what]
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, in which the package is found even where it is not installed."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def running(root: Path) -> psutil.Process | None:
@@ -169,8 +220,9 @@ def signal_reconnect(root: Path) -> int:
     CollectorError
         If no collector runs.
     """
-    process = _must_run(root)
-    process.send_signal(signal.SIGUSR1)
+    process = running(root)
+    if process is None or not _sent(process, signal.SIGUSR1):
+        raise CollectorError(f"no collector is running on {str(root)!r}; start one with 'wsresearch collect'")
     return process.pid
 
 
@@ -192,46 +244,79 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
     Raises
     ------
     CollectorError
-        If it is still there after the timeout.
+        If it is still there after the timeout, is another user's, or runs on another machine.
     """
+    holder = lock.holder_of(root)
+    if holder is not None and not holder.is_here and read_status(root).pid is not None:
+        raise CollectorError(f"the collector of {str(root)!r} runs on {holder.host}: stop it there")
     process = running(root)
-    if process is None:
+    if process is None or not _sent(process, signal.SIGTERM):
         return False
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
-        try:
-            process.wait(timeout)
-        except psutil.TimeoutExpired:
+    deadline = time.monotonic() + timeout
+    while _lives(process):
+        if time.monotonic() > deadline:
             raise CollectorError(
                 f"pid {process.pid} has not ended after {timeout:g} s; it may be sealing a large segment: "
                 f"see 'wsresearch status {root}', or end it with 'kill -9 {process.pid}' (nothing sealed is lost)"
-            ) from None
+            )
+        time.sleep(_POLL)
     return True
 
 
-def _must_run(root: Path) -> psutil.Process:
-    process = running(root)
-    if process is None:
-        raise CollectorError(f"no collector is running on {str(root)!r}; start one with 'wsresearch collect'")
-    return process
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; in a container without an init nobody may ever look at an orphan that has."""
+    with contextlib.suppress(psutil.Error):
+        process.wait(0)  # if it was our own child it is gone now
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _sent(process: psutil.Process, number: signal.Signals) -> bool:
+    """Send a signal; say whether there was somebody to receive it."""
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        raise CollectorError(
+            f"pid {process.pid} is another user's: {number.name} may not be sent; ask whoever started it"
+        ) from None
+    return True
 
 
 def _told(document: dict[str, Any]) -> Started:
     """Turn what a collector said of its start into a value or the exception it met."""
     if "error" in document:
-        kinds: dict[str, type[WsresearchError]] = {
-            kind.__name__: kind for kind in (UsageError, CaptureBusy, CaptureError, CollectorError)
-        }
-        raise kinds.get(document["kind"], CollectorError)(document["error"])
+        raise _KINDS.get(document["kind"], CollectorError)(document["error"])
     return Started(pid=document["pid"], run=document["run"])
 
 
-# -- the background process itself ----------------------------------------------------------------------------------
+def _as_told(exc: Exception) -> dict[str, Any]:
+    """Return what :func:`_told` turns into the same exception."""
+    kind = next((name for name, kind in _KINDS.items() if isinstance(exc, kind)), CollectorError.__name__)
+    defect = "" if isinstance(exc, WsresearchError) else f"a defect of this program: {type(exc).__name__}: "
+    return {"error": f"{defect}{exc}", "kind": kind}
 
 
-def _child() -> int:
+# -- the launcher, and the background process itself ----------------------------------------------------------------
+
+
+def _launch() -> int:
+    """Read a configuration from stdin, start a collector with it, say so on stdout and leave."""
+    try:
+        started = start_detached(Config.from_json(json.loads(sys.stdin.read())))
+    except WsresearchError as exc:
+        print(json.dumps(_as_told(exc)))
+        return 2
+    print(json.dumps({"pid": started.pid, "run": started.run}))
+    return 0
+
+
+def _collect() -> int:
     """Read a configuration from stdin, say on stdout whether it runs, then collect."""
-    config = Config.from_json(json.loads(sys.stdin.read()))
+    os.umask(0o077)  # for the files that libraries make, such as a log that was rotated
     told = False
 
     def tell(document: dict[str, Any]) -> None:
@@ -243,19 +328,16 @@ def _child() -> int:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
     def ready(collector: Collector) -> None:
-        _log_to(Layout(config.out).root / _LOG_NAME)
+        _log_to(Layout(collector.config.out).root / _LOG_NAME)
         tell({"pid": os.getpid(), "run": collector.run_number})
 
     try:
-        return collect_here(config, ready=ready)
+        return collect_here(Config.from_json(json.loads(sys.stdin.read())), ready=ready)
     except Exception as exc:
         # Before it runs, the launcher is told in one line; after that the log beside the capture has the traceback.
         if told:
             raise
-        known = (CaptureBusy, UsageError, CaptureError)
-        kind = next((kind.__name__ for kind in known if isinstance(exc, kind)), CollectorError.__name__)
-        defect = "" if isinstance(exc, WsresearchError) else f"a defect of this program: {type(exc).__name__}: "
-        tell({"error": f"{defect}{exc}", "kind": kind})
+        tell(_as_told(exc))
         return 2
 
 
@@ -274,4 +356,4 @@ def _log_to(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_child())
+    sys.exit({_LAUNCH: _launch, _COLLECT: _collect}[sys.argv[1]]())

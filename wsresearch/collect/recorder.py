@@ -285,8 +285,9 @@ class Recorder:
                 seal(self._layout, segment, disk=self._disk)
             except (OSError, CaptureError) as exc:
                 # The journal stays where it is, readers read it there, and the next start seals it at the latest.
-                _log.warning("%s could not be sealed yet: %s", segment, exc)
-                self._trouble.disk_fails(safe(f"sealing {segment}: {exc}"))
+                why = (isinstance(exc, OSError) and exc.strerror) or exc
+                _log.warning("%s could not be sealed yet: %s", segment, why)
+                self._trouble.disk_fails(safe(f"sealing {segment}: {why}"))
             else:
                 self._unsealed.remove(segment)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,16 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from wsresearch.capture.coverage import Ids
-from wsresearch.capture.guard import check_guard
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
-from wsresearch.capture.scan import places
+from wsresearch.collect.newest import newest_rows, noted
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY
 from wsresearch.collect.sequence import Ledger, Where
-from wsresearch.schema import SCHEMAS, EventKind, TableName
+from wsresearch.reconnect.causes import Cause
+from wsresearch.schema import EventKind, TableName
 
 __all__ = ["Past", "ledger_of", "past_of"]
 
@@ -45,7 +42,7 @@ class Past:
     attempts
         Times (ns since 1970 UTC) of the attempts within the budget's window: the budget outlives the process.
     told
-        The ``hole`` and ``hole_filled`` rows that can be about ``last_trades``.
+        The rows about ids (holes, holes that were filled, new counts) that can be about ``last_trades``.
     """
 
     run: int
@@ -75,11 +72,12 @@ def past_of(root: Path, *, now_ns: int, window: float) -> Past:
     window
         Seconds of the attempt budget.
     """
-    events = _newest(root, TableName.EVENTS, _COUNTERS)
-    before = _told(events, NUMBERS_KEY)
+    layout = Layout(root)
+    last_events, events = newest_rows(layout, TableName.EVENTS, _COUNTERS)
+    before = noted(layout, last_events, NUMBERS_KEY)
     # A row outside an outage carries outage 0, so a segment's rows alone would forget the last one.
     numbers = {name: max(before.get(name, 0), pc.max(events[name]).as_py() or 0) for name in _COUNTERS}
-    trades = _newest(root, TableName.TRADES, _ID_COLUMNS)
+    last_trades, trades = newest_rows(layout, TableName.TRADES, _ID_COLUMNS)
     reader = Reader(root)
     recent = reader.events(since=datetime.fromtimestamp(now_ns / 1e9, tz=UTC) - timedelta(seconds=window))
     tried = recent.filter(pc.equal(recent["kind"], EventKind.CONNECTING))
@@ -90,10 +88,10 @@ def past_of(root: Path, *, now_ns: int, window: float) -> Past:
     of_ids = pa.array([EventKind.HOLE, EventKind.HOLE_FILLED])
     return Past(
         **numbers,
-        marks=_told(trades, MARKS_KEY),
+        marks=noted(layout, last_trades, MARKS_KEY),
         last_trades=trades,
         attempts=tried["time"].cast(pa.int64()).to_pylist(),
-        told=about.filter(pc.is_in(about["kind"], of_ids)),
+        told=about.filter(pc.or_kleene(pc.is_in(about["kind"], of_ids), pc.equal(about["cause"], Cause.IDS_RESTARTED))),
     )
 
 
@@ -105,9 +103,14 @@ def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
     """
     ledger = Ledger(past.marks)
     ledger.recall(past.last_trades)
-    told = past.told.to_pylist()
+    told: list[dict[str, Any]] = []
+    for row in past.told.to_pylist():
+        if row["kind"] == EventKind.ERROR:  # the venue began to count anew: what was said of these ids is over
+            told = [earlier for earlier in told if earlier["symbol"] != row["symbol"]]
+        else:
+            told.append(row)
     rows: list[dict[str, Any]] = []
-    for symbol in {*past.last_trades["symbol"].unique().to_pylist()}:
+    for symbol in sorted(past.last_trades["symbol"].unique().to_pylist()):
         spans = {
             kind: Ids.spanning(
                 (t["first_id"], t["last_id"]) for t in told if t["symbol"] == symbol and t["kind"] == kind
@@ -125,17 +128,3 @@ def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
             for first, last in ids
         ]
     return ledger, rows
-
-
-def _newest(root: Path, table: TableName, columns: Sequence[str]) -> pa.Table:
-    """Return columns of a table's last sealed segment, with the metadata that its writer gave it."""
-    sealed = [place.parquet for place in places(Layout(root), table) if place.parquet is not None]
-    if not sealed:
-        return SCHEMAS[table].empty_table().select(list(columns))
-    check_guard(sealed[-1])
-    return pq.ParquetFile(sealed[-1], page_checksum_verification=True).read(columns=list(columns))
-
-
-def _told(table: pa.Table, key: bytes) -> dict[str, int]:
-    told: dict[str, int] = json.loads((table.schema.metadata or {}).get(key, b"{}"))
-    return told

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,20 +10,17 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from wsresearch.capture.guard import check_guard
 from wsresearch.capture.identity import read_identity
-from wsresearch.capture.journal import Follower
 from wsresearch.capture.layout import Layout
-from wsresearch.capture.rows import segment_rows
-from wsresearch.capture.scan import Place, find, places
+from wsresearch.capture.scan import Place
 from wsresearch.collect.lock import Holder, holder_of
+from wsresearch.collect.newest import newest_rows, noted
 from wsresearch.collect.recorder import NUMBERS_KEY, TOTALS_KEY
 from wsresearch.markup import Markup, element, foreign
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, in_words
-from wsresearch.schema import SCHEMAS, EventKind, TableName
+from wsresearch.schema import EventKind, TableName
 
 __all__ = ["COUNTED", "ENTERS", "MARKER", "Status", "cause_after", "read_status", "status_after"]
 
@@ -179,7 +175,7 @@ def read_status(root: Path, *, now: datetime | None = None) -> Status:
     layout = Layout(root)
     read_identity(layout)
     holder = holder_of(root)
-    newest, rows = _last_rows(layout, TableName.EVENTS, _COLUMNS)
+    newest, rows = newest_rows(layout, TableName.EVENTS, _COLUMNS)
     run = rows["run"][-1].as_py() if len(rows) else 0
     before = _noted(layout, newest, NUMBERS_KEY, run)
     holes = rows.filter(pc.equal(rows["kind"], EventKind.HOLE))["run"].to_pylist().count(run)
@@ -303,40 +299,19 @@ def _newest_first(rows: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _totals(layout: Layout, run: int) -> tuple[dict[str, int], datetime | None]:
     """Return the sums of a run's stats, and the time of the newest row."""
-    place, rows = _last_rows(layout, TableName.STATS, ["time", "run", *COUNTED])
+    place, rows = newest_rows(layout, TableName.STATS, ["time", "run", *COUNTED])
     newest = pc.max(rows["time"].cast(pa.timestamp("us", tz="UTC"), safe=False)).as_py()
     mine = rows.filter(pc.equal(rows["run"], run))
     before = _noted(layout, place, TOTALS_KEY, run)
     return {name: before.get(name, 0) + (pc.sum(mine[name]).as_py() or 0) for name in COUNTED}, newest
 
 
-def _last_rows(layout: Layout, table: TableName, columns: Sequence[str]) -> tuple[Place | None, pa.Table]:
-    """Return the last segment that has rows, and those: the very last may have been begun this moment."""
-    for place in reversed(places(layout, table)):
-        if len(rows := segment_rows(layout, place, columns=columns)):
-            return place, rows
-    return None, SCHEMAS[table].empty_table().select(list(columns))
-
-
 def _noted(layout: Layout, place: Place | None, key: bytes, run: int) -> dict[str, Any]:
-    """Read what the writer of a segment noted of the same run in its schema, wherever the segment is now."""
-    while place is not None:
-        try:
-            if place.parquet is not None:
-                check_guard(place.parquet)
-                told = pq.read_schema(place.parquet).metadata
-            else:
-                with Follower(layout, place.segment) as follower:
-                    follower.poll(max_rows=1)
-                    told = follower.schema_metadata
-        except FileNotFoundError:
-            place = find(layout, place.segment)
-        else:
-            noted: dict[str, Any] = json.loads((told or {}).get(key, b"{}"))
-            if entered := noted.get("entered"):
-                entered["time"] = datetime.fromtimestamp(entered["time"] / 1e9, tz=UTC)
-            return noted if noted.get("run") == run else {}
-    return {}
+    """Return what the writer of a segment noted, if it was of this run."""
+    told = noted(layout, place, key)
+    if entered := told.get("entered"):
+        entered["time"] = datetime.fromtimestamp(entered["time"] / 1e9, tz=UTC)
+    return told if told.get("run") == run else {}
 
 
 def _words(cause: str) -> str:

@@ -8,29 +8,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.markers import CARETUP, TICKRIGHT, TICKUP
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
-from numpy.typing import NDArray
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from wsresearch.notebook.canvas import (
     blank,
-    key,
-    legend_below,
-    legend_beside,
     material,
     new_axes,
     shifted,
     write,
 )
+from wsresearch.notebook.legends import Sign, key, legend_below, legend_beside, stroke
+from wsresearch.notebook.marks import Floats, add_marks, add_minor_ticks
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named
-from wsresearch.notebook.words import cause_label, counted, duration, share
+from wsresearch.notebook.silences import across_a_stop, runs_of
+from wsresearch.notebook.words import cause_labels, counted, duration, share
 from wsresearch.study.gaps import gaps as find_gaps
 from wsresearch.study.outages import outages
+from wsresearch.study.rows import read_events
 
 __all__ = ["gaps_vs_backoff"]
-
-_Floats = NDArray[np.float64]
 
 _TRADE_COLUMNS: Final = ("recv_time", "connection")
 _MOST_GAPS: Final = 5_000
@@ -40,13 +37,13 @@ _ARROW: Final = 13
 """Length of the arrow of a censored outage in points."""
 
 
-def _sizes(ids: _Floats, count: int) -> _Floats:
+def _sizes(ids: Floats, count: int) -> Floats:
     """Return the areas of marks in square points; more marks are smaller ones."""
     least, decade = (40.0, 30.0) if count <= 60 else (16.0, 11.0) if count <= 1000 else (6.0, 4.0)
     return np.asarray(least + decade * np.log10(ids + 1))
 
 
-def _scale(ax: Axes, waited: _Floats, silence: _Floats) -> float:
+def _scale(ax: Axes, palette: Palette, waited: Floats, silence: Floats) -> float:
     """Make both axes logarithmic, with ticks in plain numbers, and return where they end.
 
     No delay at all is an ordinary thing, so both are linear from 0 to the decade at or below the least positive
@@ -68,15 +65,15 @@ def _scale(ax: Axes, waited: _Floats, silence: _Floats) -> float:
     named = (1, 2, 5) if len(decades) <= 3 else (1,)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator([0.0, *np.outer(decades, named).ravel()]))
-        axis.set_minor_locator(FixedLocator(np.outer(decades, np.arange(2, 10)).ravel().tolist()))
         axis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:,.10g}"))
-        axis.set_minor_formatter(NullFormatter())
+    between = np.outer(decades, np.arange(2, 10)).ravel()
+    add_minor_ticks(ax, palette, x=between, y=between)
     return high
 
 
-def _draw_outages(ax: Axes, lost: pa.Table, colours: Palette) -> list[tuple[str, Line2D]]:
+def _draw_outages(ax: Axes, lost: pa.Table, colours: Palette) -> list[Sign]:
     """Draw each outage as a mark of its cause, and return what explains the marks."""
-    causes = np.array([cause_label(cause) for cause in lost["cause"].to_pylist()])
+    causes = np.array(cause_labels(lost["cause"].to_pylist()))
     waited, silence = lost["waited"].to_numpy(), lost["silence"].to_numpy()
     censored = lost["censored"].to_numpy(zero_copy_only=False)
     sizes = _sizes(lost["ids_lost"].to_numpy().astype(np.float64), len(lost))
@@ -88,10 +85,11 @@ def _draw_outages(ax: Axes, lost: pa.Table, colours: Palette) -> list[tuple[str,
     for cause in sorted(looks, key=lambda cause: -int((causes == cause).sum())):
         look, of = looks[cause], causes == cause
         for known, fill in ((~censored, look.colour), (censored, "none")):
-            ax.scatter(
+            add_marks(
+                ax,
                 waited[of & known],
                 silence[of & known],
-                s=sizes[of & known],
+                size=sizes[of & known],
                 marker=look.marker,
                 facecolor=fill,
                 edgecolor=look.colour if fill == "none" else colours.background,
@@ -127,7 +125,7 @@ def _explain_sizes(ax: Axes, lost: pa.Table, colours: Palette) -> None:
     legend_beside(ax, colours, "ids lost", marks)
 
 
-def _finding(lost: pa.Table, ordinary: _Floats, *, longer_than: float) -> tuple[str, str]:
+def _finding(lost: pa.Table, ordinary: Floats, *, longer_than: float) -> tuple[str, str]:
     """Say in a line what the picture shows, and in another what stands out."""
     quiet = ""
     if len(ordinary):
@@ -189,13 +187,15 @@ def gaps_vs_backoff(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.6)
     given = material(data, trades=trades, columns=() if gaps is not None else _TRADE_COLUMNS)
-    lost = outages(given.events)
+    rows = read_events(given.events)
+    lost = outages(rows)
     if gaps is None and given.trades is not None:
         gaps = find_gaps(given.trades, longer_than=longer_than, outages=lost)
     ordinary = np.empty(0)
     if gaps is not None:
-        unexplained = gaps.filter(pc.equal(pc.fill_null(gaps["outage"], 0), 0))
-        ordinary = np.sort(unexplained["seconds"].to_numpy())
+        gaps = gaps.filter(pc.equal(pc.fill_null(gaps["outage"], 0), 0))
+        # A stop of ours is no silence of the market.
+        ordinary = np.sort(gaps["seconds"].to_numpy()[~across_a_stop(gaps, runs_of(rows))])
     finding, more = _finding(lost, ordinary, longer_than=longer_than)
     x, y = "delay waited in the outage (s)", "silence of market data (s)"
     if not len(lost) and not len(ordinary):
@@ -203,7 +203,7 @@ def gaps_vs_backoff(
         return blank(ax, colours, "nothing to set against each other: no outage, no long gap")
     waited, silence = lost["waited"].to_numpy(), lost["silence"].to_numpy()
     # Below a microsecond lies no silence, only a clock too coarse to see it.
-    high = _scale(ax, waited, np.maximum(np.concatenate((silence, ordinary)), 1e-6))
+    high = _scale(ax, colours, waited, np.maximum(np.concatenate((silence, ordinary)), 1e-6))
     ax.grid(visible=True, which="major", color=colours.faint, linewidth=0.8)
     line = np.array([0.0, high])
     ax.fill_between(line, 0, line, color=colours.faint, alpha=0.5, linewidth=0, zorder=1)
@@ -215,7 +215,7 @@ def gaps_vs_backoff(
         ticks.set(color=colours.muted, linestyle="none", marker=TICKRIGHT, markersize=9)
         ticks.set(alpha=0.8, zorder=3, clip_on=False)
         marks.append((f"gap without an outage ({len(ordinary):,})", key("_", colours.muted, size=9)))
-    marks.append(("y = x: all silence was backoff", Line2D([], [], color=colours.muted, linewidth=1.2)))
+    marks.append(("y = x: all silence was backoff", stroke(colours.muted)))
     legend_below(ax, colours, marks)
     if len(lost):
         _explain_sizes(ax, lost, colours)

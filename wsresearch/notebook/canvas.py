@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -16,14 +15,14 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from wsresearch.errors import UsageError
+from wsresearch.notebook.lettering import LetteringCanvas
 from wsresearch.notebook.palette import Palette
+from wsresearch.notebook.png import encode_png
 
 __all__ = [
     "FONT",
@@ -32,9 +31,6 @@ __all__ = [
     "blank",
     "dress",
     "figure_png",
-    "key",
-    "legend_below",
-    "legend_beside",
     "material",
     "nanoseconds",
     "new_axes",
@@ -48,6 +44,8 @@ FONT: Final = "DejaVu Sans"
 """Comes with matplotlib, so a picture is the same on every machine."""
 
 _DPI: Final = 110
+_BELOW: Final = -22.0
+"""Where the label of a horizontal axis begins, in points."""
 _MARGINS: Final = {"left": 1.15, "right": 1.6, "top": 0.8, "bottom": 1.05}
 
 
@@ -101,7 +99,7 @@ def nanoseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
 def new_figure(width: float, height: float, palette: Palette) -> Figure:
     """Return a figure of its own, in inches, that no global list knows and that the garbage collector frees."""
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=palette.background)
-    FigureCanvasAgg(figure)
+    LetteringCanvas(figure)
     return figure
 
 
@@ -160,7 +158,7 @@ def shifted(ax: Axes, transform: Transform, x: float, y: float) -> Transform:
 def write(ax: Axes, palette: Palette, *, title: str = "", more: str = "", x: str = "", y: str = "") -> None:
     """Write title, a second line below it and axis labels as they stand, without mathematics."""
     pad = 25 if more else 10
-    kept = ax.set_title(title, loc="left", fontsize=12, fontweight="bold", color=palette.ink, pad=pad)
+    kept = ax.set_title(title, loc="left", fontsize=12, fontweight="bold", color=palette.ink, pad=pad, y=1.0)
     if more:
         above = shifted(ax, ax.transAxes, 0, 11)
         note(ax, 0, 1, more, transform=above, fontsize=9.5, color=palette.muted, va="baseline", gid="more")
@@ -168,6 +166,8 @@ def write(ax: Axes, palette: Palette, *, title: str = "", more: str = "", x: str
         _plainly(text)
     for text in (ax.xaxis.label, ax.yaxis.label):
         text.set(color=palette.muted, fontsize=9.5, fontweight="normal")
+    # In its place once and for all: otherwise every drawing measures all tick labels to find it.
+    ax.xaxis.set_label_coords(0.5, 0, transform=shifted(ax, ax.transAxes, 0, _BELOW))
 
 
 def note(ax: Axes, x: float, y: float, words: str, **style: Any) -> Text:
@@ -185,69 +185,10 @@ def blank(ax: Axes, palette: Palette, words: str) -> Axes:
     return ax
 
 
-def key(marker: str, colour: str, *, size: float = 6.5, hollow: bool = False) -> Line2D:
-    """Return a mark for a legend."""
-    line = Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=size)
-    if hollow:
-        line.set_markerfacecolor("none")
-    return line
-
-
-def legend_beside(ax: Axes, palette: Palette, title: str, marks: Sequence[tuple[str, Line2D]]) -> Legend:
-    """Explain marks in a column to the right of the axes; another legend of the axes stays."""
-    legend = Legend(
-        ax,
-        [mark for _, mark in marks],
-        [label for label, _ in marks],
-        title=title,
-        loc="upper left",
-        bbox_to_anchor=(1.015, 1.0),
-        borderaxespad=0,
-        borderpad=0,
-        labelspacing=0.9,
-        frameon=False,
-        fontsize=9,
-        title_fontsize=9,
-        alignment="left",
-        labelcolor=palette.ink,
-    )
-    for text in (*legend.get_texts(), legend.get_title()):
-        _plainly(text)
-    legend.get_title().set_color(palette.muted)
-    ax.add_artist(legend)
-    return legend
-
-
-def legend_below(ax: Axes, palette: Palette, marks: Sequence[tuple[str, Line2D]], *, columns: int = 6) -> Legend:
-    """Explain marks below the axis label, in rows from left to right."""
-    # A legend fills its columns one after the other, all of them with as many marks or one less: in this order
-    # its rows read as they were given.
-    rows = -(-len(marks) // columns)
-    columns = -(-len(marks) // rows)
-    marks = [mark for column in range(columns) for mark in marks[column::columns]]
-    legend = ax.legend(
-        [mark for _, mark in marks],
-        [label for label, _ in marks],
-        loc="upper left",
-        bbox_to_anchor=(0.0, 0.0),
-        bbox_transform=shifted(ax, ax.transAxes, 0, -38),
-        borderaxespad=0,
-        borderpad=0,
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        handlelength=1.3,
-        handletextpad=0.5,
-        columnspacing=1.8,
-        labelcolor=palette.ink,
-    )
-    for text in legend.get_texts():
-        _plainly(text)
-    return legend
-
-
 def figure_png(figure: Figure | SubFigure | None) -> bytes:
-    """Return a figure as PNG, the same bytes for the same figure.
+    """Return a figure as PNG: drawn for the first time, the same bytes for the same picture.
+
+    Drawn again, words may differ by a trace of colour, for they come from memory then.
 
     Raises
     ------
@@ -255,8 +196,8 @@ def figure_png(figure: Figure | SubFigure | None) -> bytes:
         If the figure has no canvas that can draw pixels.
     """
     canvas = None if figure is None else figure.canvas
-    if not isinstance(canvas, FigureCanvasAgg):
+    if figure is None or not isinstance(canvas, FigureCanvasAgg):
         raise UsageError("this figure cannot be drawn as PNG; pass the figure of an Axes that a plot returned")
-    buffer = BytesIO()
-    canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return encode_png(pixels, dpi=figure.dpi)

@@ -12,7 +12,7 @@ from wsresearch.schema import EventKind
 from wsresearch.study.gaps import gaps as find_gaps
 from wsresearch.study.holes import holes
 from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
+from wsresearch.study.rows import Event, read_events
 
 __all__ = ["Findings", "findings"]
 
@@ -21,12 +21,17 @@ __all__ = ["Findings", "findings"]
 class Findings:
     """The tables of a report, and what is counted in them; ``began`` and ``ended`` are ns, None without events."""
 
+    rows: list[Event]
     outages: pa.Table
     holes: pa.Table
     gaps: pa.Table | None
     connections: int
     began: int | None
     ended: int | None
+
+    def events(self) -> list[Event]:
+        """Return the events as they were read, so that each picture need not read them again."""
+        return self.rows
 
     @property
     def span(self) -> float:
@@ -72,6 +77,7 @@ def findings(
         if rows and table is not None and len(table):
             times.append(int(nanoseconds(table[column]).max()))
     return Findings(
+        rows=rows,
         outages=lost,
         holes=holes(rows),
         gaps=gaps,

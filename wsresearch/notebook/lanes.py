@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba_array
 
 from wsresearch.notebook.canvas import nanoseconds, note, shifted
+from wsresearch.notebook.marks import Floats, add_boxes, add_marks, add_segments
 from wsresearch.notebook.palette import Palette
-from wsresearch.notebook.scene import AWAY, CONNECTING, LANES, LOST, OPEN, OUTAGES, WAITING, Floats, Lane, Scene
+from wsresearch.notebook.scene import AWAY, CONNECTING, LANES, LOST, OPEN, OUTAGES, WAITING, Lane, Scene
 from wsresearch.notebook.words import counted, duration, share
 from wsresearch.study.rows import plain_rows
 
@@ -19,15 +20,6 @@ __all__ = ["draw_dense", "draw_lanes", "draw_outages", "label_lanes"]
 _BINS: Final = 180
 _LABELLED: Final = 14
 """Up to this many outages carry their length in words."""
-
-
-def boxes(left: Floats, right: Floats, bottom: Any, top: Any, **style: Any) -> PolyCollection:
-    corners = np.empty((len(left), 4, 2))
-    corners[:, 0, 0] = corners[:, 1, 0] = left
-    corners[:, 2, 0] = corners[:, 3, 0] = right
-    corners[:, 0, 1] = corners[:, 3, 1] = bottom
-    corners[:, 1, 1] = corners[:, 2, 1] = top
-    return PolyCollection(list(corners), **style)
 
 
 def _scale(silence: Floats) -> tuple[float, float]:
@@ -46,20 +38,20 @@ def draw_outages(ax: Axes, scene: Scene) -> None:
     height = OUTAGES.bottom + room * np.clip((np.log10(silence) - low) / (high - low), 0.03, 1)
     censored = scene.outages["censored"].to_numpy(zero_copy_only=False)
     causes = np.array(scene.causes)
+    colours = to_rgba_array([scene.looks[cause].colour for cause in scene.causes])
+    shade = add_boxes(ax, left, right, LOST.bottom - 0.1, OUTAGES.top, gid="shade", zorder=1)
+    # The edge keeps a second visible on the axis of a day.
+    shade.set(facecolor=colours, edgecolor=colours, alpha=0.2, linewidth=0.9)
+    add_segments(ax, middle, OUTAGES.bottom, middle, height, colors=colours, linewidths=1.2, zorder=3)
+    size = 42 if len(causes) <= 40 else 18
     for cause, look in scene.looks.items():
         of = causes == cause
-        shade = boxes(left[of], right[of], LOST.bottom - 0.1, OUTAGES.top, gid=f"shade:{cause}", zorder=1)
-        # The edge keeps a second visible on the axis of a day.
-        shade.set(facecolor=look.colour, edgecolor=look.colour, alpha=0.2, linewidth=0.9)
-        ax.add_collection(shade, autolim=False)
-        stems = [((x, OUTAGES.bottom), (x, y)) for x, y in zip(middle[of], height[of], strict=True)]
-        ax.add_collection(LineCollection(stems, colors=look.colour, linewidths=1.2, zorder=3), autolim=False)
-        size = 42 if len(causes) <= 40 else 18
         for known, fill in ((~censored, look.colour), (censored, scene.palette.background)):
-            ax.scatter(
+            add_marks(
+                ax,
                 middle[of & known],
                 height[of & known],
-                s=size,
+                size=size,
                 marker=look.marker,
                 facecolor=fill,
                 edgecolor=look.colour,
@@ -68,11 +60,12 @@ def draw_outages(ax: Axes, scene: Scene) -> None:
                 gid=f"outages:{cause}",
                 clip_on=False,
             )
-    for decade in range(int(low), int(high) + 1):
-        y = OUTAGES.bottom + room * (decade - low) / (high - low)
-        ax.plot([0, 1], [y, y], transform=ax.get_yaxis_transform(), color=scene.palette.faint, lw=0.8, zorder=0)
+    decades = np.arange(low, high + 1)
+    levels = OUTAGES.bottom + room * (decades - low) / (high - low)
+    _rules(ax, scene.palette, levels)
+    for decade, y in zip(decades.astype(int).tolist(), levels.tolist(), strict=True):
         if high - low <= 3 or (decade - int(low)) % 2 == 0:
-            beside(ax, scene.palette, y, f"{10**decade:g} s" if -1 <= decade <= 1 else duration(10.0**decade))
+            beside(ax, scene.palette, y, f"{10.0**decade:g} s" if -1 <= decade <= 1 else duration(10.0**decade))
     if len(causes) <= _LABELLED:
         _label_lengths(ax, scene, middle, height)
 
@@ -106,30 +99,37 @@ def beside(ax: Axes, palette: Palette, y: float, words: str) -> None:
     )
 
 
+def _rules(ax: Axes, palette: Palette, y: Floats) -> None:
+    """Draw faint lines from end to end."""
+    ends = np.zeros(len(y)), np.ones(len(y))
+    add_segments(
+        ax, ends[0], y, ends[1], y, transform=ax.get_yaxis_transform(), colors=palette.faint, linewidths=0.8, zorder=0
+    )
+
+
 def draw_lanes(ax: Axes, scene: Scene) -> None:
     """Draw each stretch of a state as a bar, each attempt as a tick and each hole as a mark."""
     palette = scene.palette
     for lane in (OPEN, CONNECTING, WAITING, AWAY):
         left, right = scene.in_lane(lane)
-        bars = boxes(left, right, lane.bottom, lane.top, gid=f"lane:{lane.name}", zorder=2)
+        bars = add_boxes(ax, left, right, lane.bottom, lane.top, gid=f"lane:{lane.name}", zorder=2)
         bars.set(facecolor=palette.lane, edgecolor=palette.lane, linewidth=0 if lane is OPEN else 0.8)
         if lane is AWAY:
             bars.set(facecolor=palette.faint, edgecolor=palette.muted, hatch="////")
-        ax.add_collection(bars, autolim=False)
     started = scene.clock.at(nanoseconds(scene.attempts["started"]))
     failed = np.array(scene.attempts["outcome"].to_pylist()) == "failed"
     few = len(started) <= 60
-    ticks = [((x, CONNECTING.bottom - 0.05), (x, CONNECTING.top + 0.05)) for x in started[~failed]]
-    marks = LineCollection(ticks, colors=palette.ink, zorder=3, gid="attempts:opened")
-    marks.set_linewidth(1.2 if few else 0.7)
-    ax.add_collection(marks, autolim=False)
-    y = (CONNECTING.bottom + CONNECTING.top) / 2
-    ax.scatter(
+    x, low, high = started[~failed], CONNECTING.bottom, CONNECTING.top
+    ticks = add_segments(ax, x, low - 0.05, x, high + 0.05, colors=palette.ink, zorder=3, gid="attempts:opened")
+    ticks.set_linewidth(1.2 if few else 0.7)
+    add_marks(
+        ax,
         started[failed],
-        np.full(failed.sum(), y),
-        s=26 if few else 12,
+        (low + high) / 2,
+        size=26 if few else 12,
         marker="x",
-        color=palette.ink,
+        facecolor=palette.ink,
+        edgecolor="face",
         linewidth=1.2 if few else 0.8,
         zorder=3,
         gid="attempts:failed",
@@ -139,11 +139,11 @@ def draw_lanes(ax: Axes, scene: Scene) -> None:
     size = (16 + 22 * np.log10(scene.holes["count"].to_numpy().astype(np.float64) + 1)) / (1 if len(at) <= 60 else 3)
     across = np.array(scene.holes["outage"].to_pylist(), dtype=np.int64) > 0
     for of, fill in ((across, palette.ink), (~across, palette.background)):
-        y = (LOST.bottom + LOST.top) / 2
-        ax.scatter(
+        add_marks(
+            ax,
             at[of],
-            np.full(of.sum(), y),
-            s=size[of],
+            (LOST.bottom + LOST.top) / 2,
+            size=size[of],
             marker="v",
             facecolor=fill,
             edgecolor=palette.ink,
@@ -173,9 +173,7 @@ def draw_dense(ax: Axes, scene: Scene) -> None:
     def bars(lane: Lane, low: Floats | float, high: Floats, **style: Any) -> None:
         room = lane.top - lane.bottom
         style = {"edgecolor": "none", "zorder": 2} | style
-        ax.add_collection(
-            boxes(left, right, lane.bottom + room * low, lane.bottom + room * high, **style), autolim=False
-        )
+        add_boxes(ax, left, right, lane.bottom + room * low, lane.bottom + room * high, **style)
 
     began, _ = scene.spans()
     causes = np.array(scene.causes)
@@ -207,9 +205,7 @@ def label_lanes(ax: Axes, scene: Scene) -> None:
     ax.set_yticks([(lane.bottom + lane.top) / 2 for lane in LANES], [lane.name for lane in LANES])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    for lane in LANES[1:]:
-        line = OUTAGES.bottom - 0.125 if lane is OPEN else lane.top + 0.175
-        ax.plot([0, 1], [line] * 2, transform=ax.get_yaxis_transform(), color=scene.palette.faint, lw=0.8, zorder=0)
+    _rules(ax, scene.palette, np.array([OUTAGES.bottom - 0.125, *(lane.top + 0.175 for lane in LANES[2:])]))
     days = scene.clock.seconds / 86_400
     for lane in (OPEN, WAITING, AWAY):
         left, right = scene.in_lane(lane)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from wsresearch.errors import UsageError
 
-__all__ = ["DARK", "LIGHT", "Look", "Palette", "cause_looks", "palette_named"]
+__all__ = ["DARK", "LIGHT", "PHASES", "Look", "Palette", "cause_looks", "palette_named"]
+
+
+PHASES: Final = ("detect", "backoff", "connect", "first_message")
+"""The phases of an outage in their order, as the outages table names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,12 @@ class Palette:
     lane: str
     causes: tuple[str, ...]
     other: str
+
+    @property
+    def phases(self) -> Mapping[str, str]:
+        """Return the colour of each phase of an outage, in their order; neighbours differ in lightness as well."""
+        colours = (self.causes[0], self.lane, self.causes[6], self.causes[1])
+        return dict(zip(PHASES, colours, strict=True))
 
 
 LIGHT: Final = Palette(

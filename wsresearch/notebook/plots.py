@@ -12,10 +12,23 @@ import pyarrow as pa
 
 from wsresearch.notebook.against_backoff import gaps_vs_backoff
 from wsresearch.notebook.canvas import axes_in, figure_png, new_figure
+from wsresearch.notebook.gap_distribution import gap_distribution
+from wsresearch.notebook.lifetimes import lifetimes
 from wsresearch.notebook.palette import Palette, palette_named
+from wsresearch.notebook.rate import rate
+from wsresearch.notebook.recovery_phases import recovery_phases
 from wsresearch.notebook.timeline import timeline
 
-__all__ = ["figure_png", "gaps_vs_backoff", "overview_png", "timeline"]
+__all__ = [
+    "figure_png",
+    "gap_distribution",
+    "gaps_vs_backoff",
+    "lifetimes",
+    "overview_png",
+    "rate",
+    "recovery_phases",
+    "timeline",
+]
 
 _WIDTH: Final = 11.0
 _TIMELINE: Final = 5.1

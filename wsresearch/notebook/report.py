@@ -9,17 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
 from matplotlib.axes import Axes
 
+from wsresearch.markup import Markup, element, foreign, joined
 from wsresearch.notebook.canvas import figure_png
-from wsresearch.notebook.findings import findings
-from wsresearch.notebook.markup import Markup, element, foreign, joined
-from wsresearch.notebook.palette import DARK, LIGHT, Palette
-from wsresearch.notebook.plots import gaps_vs_backoff, timeline
+from wsresearch.notebook.findings import Findings, findings
+from wsresearch.notebook.palette import DARK, LIGHT, PHASES, Palette
+from wsresearch.notebook.plots import gap_distribution, gaps_vs_backoff, lifetimes, rate, recovery_phases, timeline
 from wsresearch.notebook.words import cause_label, counted, moment, share
 from wsresearch.reconnect.causes import Cause, in_words
 from wsresearch.safetext import safe
@@ -30,20 +31,14 @@ __all__ = ["MOST_ROWS", "report_html"]
 MOST_ROWS: Final = 1_000
 """Of a longer table the rows that matter most are shown, and a sentence says how many are not."""
 
-_PHASES: Final = ("detect", "backoff", "connect", "first_message")
-
 
 def _colours(palette: Palette) -> str:
-    detect, connect, first = palette.causes[1], palette.causes[0], palette.causes[4]
     named = {
         "paper": palette.background,
         "ink": palette.ink,
         "muted": palette.muted,
         "faint": palette.faint,
-        "detect": detect,
-        "backoff": palette.lane,
-        "connect": connect,
-        "first": first,
+        **palette.phases,
     }
     return "".join(f"--{name}:{colour};" for name, colour in named.items())
 
@@ -73,7 +68,7 @@ th{font-weight:600;vertical-align:bottom;border-bottom-color:var(--muted)}
 td bdi{overflow-wrap:anywhere}
 svg{display:block;width:6.5rem;height:.8rem;margin-top:.3rem}
 .detect{fill:var(--detect);color:var(--detect)}.backoff{fill:var(--backoff);color:var(--backoff)}
-.connect{fill:var(--connect);color:var(--connect)}.first_message{fill:var(--first);color:var(--first)}
+.connect{fill:var(--connect);color:var(--connect)}.first_message{fill:var(--first_message);color:var(--first_message)}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1.5rem;margin:.6rem 0}
 dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--faint);font-size:.85rem}
@@ -90,17 +85,40 @@ _POLICY: Final = (
 )
 
 
-def _picture(draw: Callable[[Palette], Axes]) -> Markup:
+def _picture(draw: Callable[..., Axes]) -> Markup:
     """Return a picture in both palettes; the finding that is its title is also its text alternative."""
     images = []
     for palette in (LIGHT, DARK):
-        ax = draw(palette)
+        ax = draw(palette=palette)
         more = [text.get_text() for text in ax.texts if text.get_gid() == "more"]
         words = ". ".join([ax.get_title(loc="left"), *more])
         png = base64.b64encode(figure_png(ax.get_figure(root=True))).decode()
         images.append(element("img", src=f"data:image/png;base64,{png}", alt=words, class_=palette.name))
     # Not <picture>: a browser that has chosen the dark source does not choose again for the printer.
     return element("figure", *images)
+
+
+def _pictures(
+    told: Findings,
+    *,
+    trades: pa.Table | None,
+    stats: pa.Table | None,
+    longer_than: float,
+    idle_timeout: float | None,
+) -> list[Markup]:
+    """Return all pictures for which there is something to draw; of an empty capture the first two say so."""
+    gaps, shared = told.gaps, {"gaps": told.gaps, "longer_than": longer_than}
+    # All trades tell more of the gaps than those that are longer than a second.
+    lengths = {"trades": trades} if trades is not None else shared if gaps is not None else {}
+    drawn: list[tuple[bool, Callable[..., Axes], Mapping[str, Any]]] = [
+        (True, timeline, {"trades": trades, "stats": stats}),
+        (True, gaps_vs_backoff, shared),
+        (len(told.outages) > 0, recovery_phases, {}),
+        (bool(lengths) or len(told.outages) > 0, gap_distribution, {**lengths, "idle_timeout": idle_timeout}),
+        (told.connections > 0, lifetimes, {"stats": stats}),
+        (stats is not None and len(stats) > 0, rate, {"stats": stats}),
+    ]
+    return [_picture(partial(plot, told, **style)) for wanted, plot, style in drawn if wanted]
 
 
 def _table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Markup:
@@ -119,7 +137,7 @@ def _bar(row: Mapping[str, Any]) -> Markup:
     if whole <= 0:
         return Markup("")
     left, parts, words = 0.0, [], []
-    for phase in _PHASES:
+    for phase in PHASES:
         width = 100 * row[phase] / whole
         parts.append(element("rect", x=f"{left:.3f}", y="0", width=f"{width:.3f}", height="10", class_=phase))
         words.append(f"{phase.replace('_', ' ')} {share(row[phase], whole)}")
@@ -155,7 +173,7 @@ def _outage_cells(row: Mapping[str, Any]) -> Sequence[str]:
         moment(row["began"]),
         cause,
         f"{row['attempts']:,}",
-        *(f"{row[phase]:,.3f}" for phase in _PHASES),
+        *(f"{row[phase]:,.3f}" for phase in PHASES),
         f"{'> ' if row['censored'] else ''}{row['silence']:,.3f}",
         _bar(row),
         f"{row['ids_lost']:,}",
@@ -181,7 +199,7 @@ def _outage_section(lost: pa.Table) -> Markup:
         longest = sorted(rows, key=lambda row: row["silence"], reverse=True)[:MOST_ROWS]
         shown = sorted(longest, key=lambda row: (row["began"], row["outage"]))
         left_out = element("p", f"The {MOST_ROWS:,} longest of {len(rows):,}; none left out was longer.")
-    keys = [joined(element("span", "■", class_=phase), f" {phase.replace('_', ' ')}  ") for phase in _PHASES]
+    keys = [joined(element("span", "■", class_=phase), f" {phase.replace('_', ' ')}  ") for phase in PHASES]
     censored = sum(row["censored"] for row in rows)
     after = [element("p", joined("Phases: ", *keys), class_="quiet")]
     if censored:
@@ -250,6 +268,7 @@ def report_html(
     gaps: pa.Table | None = None,
     stats: pa.Table | None = None,
     longer_than: float = 1.0,
+    idle_timeout: float | None = None,
 ) -> str:
     """Return the report of a capture as one HTML document, without script, with everything it shows inside.
 
@@ -266,9 +285,11 @@ def report_html(
     trades, gaps
         The trades, to find ordinary gaps in, or the table of :func:`wsresearch.study.gaps.gaps` with ``outages``.
     stats
-        The stats table; tells how long the last run lived.
+        The stats table; tells how long the last run lived, and how many trades came in every second.
     longer_than
-        Seconds; shorter ordinary gaps are not drawn.
+        Seconds; shorter ordinary gaps are not drawn. ``gaps`` must have been made with it.
+    idle_timeout
+        Seconds; drawn among the gaps.
 
     Returns
     -------
@@ -283,12 +304,7 @@ def report_html(
     """
     told = findings(events, trades=trades, gaps=gaps, stats=stats, longer_than=longer_than)
 
-    def draw_timeline(palette: Palette) -> Axes:
-        return timeline(events, trades=trades, stats=stats, palette=palette)
-
-    def draw_gaps(palette: Palette) -> Axes:
-        return gaps_vs_backoff(events, gaps=told.gaps, longer_than=longer_than, palette=palette)
-
+    pictures = _pictures(told, trades=trades, stats=stats, longer_than=longer_than, idle_timeout=idle_timeout)
     when = f"{moment(told.began)} to {moment(told.ended)} UTC" if told.began is not None else "no events yet"
     numbers = told.numbers()
     if trades_count is not None:
@@ -300,8 +316,7 @@ def report_html(
         element("ul", *(element("li", element("b", number), words) for number, words in numbers), class_="numbers"),
         element(
             "main",
-            _picture(draw_timeline),
-            _picture(draw_gaps),
+            *pictures,
             _outage_section(told.outages),
             _hole_section(told.holes),
         ),

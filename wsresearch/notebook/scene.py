@@ -15,8 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import NDArray
 
 from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.marks import Floats
 from wsresearch.notebook.palette import Look, Palette
-from wsresearch.notebook.words import cause_label, moment
+from wsresearch.notebook.words import moment
 from wsresearch.reconnect.actions import State
 from wsresearch.study.connections import KILLED
 
@@ -30,12 +31,10 @@ __all__ = [
     "OUTAGES",
     "WAITING",
     "Clock",
-    "Floats",
     "Lane",
     "Scene",
+    "spans",
 ]
-
-Floats = NDArray[np.float64]
 
 _DAY_NS: Final = 86_400 * 10**9
 
@@ -102,6 +101,14 @@ class Clock:
         return f"time (UTC), {first}" + (f" to {last}" if last != first else "")
 
 
+def spans(outages: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return when each outage began and ended, in ns; one whose end was not seen lasts as long as it was seen."""
+    began = nanoseconds(outages["began"])
+    silent = began + (outages["silence"].to_numpy() * 1e9).astype(np.int64)
+    seen = np.where(outages["censored"].to_numpy(zero_copy_only=False), silent, 0)
+    return began, np.maximum(np.maximum(seen, nanoseconds(outages["ended"])), began)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything that a timeline draws."""
@@ -111,22 +118,15 @@ class Scene:
     attempts: pa.Table
     holes: pa.Table
     states: pa.Table
+    causes: list[str]
+    """The cause of each outage as the legend shows it."""
     looks: dict[str, Look]
     palette: Palette
 
-    @property
-    def causes(self) -> list[str]:
-        """Return the cause of each outage as the legend shows it."""
-        return [cause_label(cause) for cause in self.outages["cause"].to_pylist()]
-
     def spans(self) -> tuple[Floats, Floats]:
         """Return where each outage begins and ends on the axis."""
-        began = nanoseconds(self.outages["began"])
-        silent = began + (self.outages["silence"].to_numpy() * 1e9).astype(np.int64)
-        ended = np.where(self.outages["censored"].to_numpy(zero_copy_only=False), silent, 0)
-        return self.clock.at(began), self.clock.at(
-            np.maximum(np.maximum(ended, nanoseconds(self.outages["ended"])), began)
-        )
+        began, ended = spans(self.outages)
+        return self.clock.at(began), self.clock.at(ended)
 
     def in_lane(self, lane: Lane) -> tuple[Floats, Floats]:
         """Return where the stretches of a lane's states begin and end on the axis."""

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 
-from wsresearch.notebook.canvas import blank, key, legend_below, material, nanoseconds, new_axes, write
+from wsresearch.notebook.canvas import blank, material, nanoseconds, new_axes, write
 from wsresearch.notebook.lanes import draw_dense, draw_lanes, draw_outages, label_lanes
+from wsresearch.notebook.legends import key, legend_below
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named
 from wsresearch.notebook.scene import DENSE, Clock, Scene
-from wsresearch.notebook.words import cause_label, counted, duration, share
+from wsresearch.notebook.words import cause_labels, counted, duration, share
 from wsresearch.study.connections import states
 from wsresearch.study.holes import holes
 from wsresearch.study.outages import attempts, outages
@@ -57,8 +58,7 @@ def _legend(ax: Axes, scene: Scene) -> None:
             marks.append(("ids lost across an outage", key("v", ink)))
         if not all(across):
             marks.append(("ids lost elsewhere", key("v", ink, hollow=True)))
-    if marks:
-        legend_below(ax, scene.palette, marks)
+    legend_below(ax, scene.palette, marks)
 
 
 def timeline(
@@ -110,13 +110,15 @@ def timeline(
     times = [row.time for row in rows]
     last = max([*times, *seen])
     lost = outages(rows)
+    causes = cause_labels(lost["cause"].to_pylist())
     scene = Scene(
         clock=Clock(min(times), last),
         outages=lost,
         attempts=attempts(rows),
         holes=holes(rows),
         states=states(rows, stats=given.stats, until=last),
-        looks=cause_looks(map(cause_label, lost["cause"].to_pylist()), colours),
+        causes=causes,
+        looks=cause_looks(causes, colours),
         palette=colours,
     )
     axis = scene.clock.ticks(ax)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from wsresearch.safetext import safe
 
-__all__ = ["cause_label", "counted", "duration", "moment", "plain", "share"]
+__all__ = ["cause_label", "cause_labels", "counted", "duration", "moment", "plain", "share"]
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -74,3 +75,9 @@ def plain(text: str | None, *, limit: int = 40) -> str:
 def cause_label(cause: str | None) -> str:
     """Return a cause as a legend shows it."""
     return plain((cause or "").replace("_", " ")).strip() or "no cause given"
+
+
+def cause_labels(causes: Sequence[str | None]) -> list[str]:
+    """Return many causes as a legend shows them; each different one is looked at once."""
+    labels = {cause: cause_label(cause) for cause in set(causes)}
+    return [labels[cause] for cause in causes]

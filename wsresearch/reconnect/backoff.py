@@ -22,6 +22,7 @@ from itertools import islice, repeat
 from typing import Any, ClassVar, Protocol
 
 from wsresearch.errors import WsresearchError
+from wsresearch.markup import Markup, element
 from wsresearch.reconnect.checked import LONGEST, checked_count, checked_number
 
 __all__ = [
@@ -50,6 +51,22 @@ class Rng(Protocol):
 
 class AttemptsExhausted(WsresearchError):  # noqa: N818 - reads as what it says
     """A policy handed to another library has no delay left: its ``max_attempts`` have all been made."""
+
+
+_SHOWN = 8
+"""Delays in the table that a notebook shows."""
+
+_LUCKS = {"seconds, least": 0.0, "seconds, middle": 0.5, "seconds, most": 1.0 - 2**-53}
+
+
+@dataclass(frozen=True, slots=True)
+class _Luck:
+    """Draws the same number each time: where jitter is uniform, 0, ½ and 1 give its ends and its middle."""
+
+    number: float
+
+    def random(self) -> float:
+        return self.number
 
 
 def bounded(default: float, *, low: float | str = 0.0, high: float | str = LONGEST, above_low: bool = False) -> Any:
@@ -144,6 +161,25 @@ class Policy(ABC):
         if self.max_attempts is not None:
             parameters.append(f"max_attempts={self.max_attempts}")
         return f"{self.name}({', '.join(parameters)})"
+
+    def _repr_html_(self) -> Markup:
+        """Return name, parameters and first delays as a small table: with the least, middle and greatest luck."""
+        parameters = {each.name: getattr(self, each.name) for each in fields(self)}
+        listed = ", ".join(f"{name} {_text(value)}" for name, value in parameters.items() if value is not None)
+        drawn = {name: list(islice(self.delays(_Luck(luck)), _SHOWN)) for name, luck in _LUCKS.items()}
+        least, *_, greatest = drawn.values()
+        if least == greatest:
+            drawn = {"seconds": least}
+        most = max(map(len, drawn.values()))
+        last = "" if most < _SHOWN else "…"
+        cells = [[name, *(f"{delay:.4g}" for delay in delays), last] for name, delays in drawn.items()]
+        head = ["attempt", *map(str, range(1, most + 1)), last]
+        return element(
+            "table",
+            element("caption", element("b", self.name), f" {listed}", style="text-align:left;white-space:nowrap"),
+            element("thead", element("tr", *(element("th", cell, scope="col") for cell in head))),
+            element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in cells)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

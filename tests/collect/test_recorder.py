@@ -1,0 +1,335 @@
+"""The way to the disk: in order, once each, whatever the disk does, and never in the way of the network."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.capture.made import NOON, SECOND, trades
+from tests.collect.moodydisk import MoodyDisk
+from wsresearch.capture.identity import create_identity
+from wsresearch.capture.layout import Layout
+from wsresearch.capture.reader import Reader
+from wsresearch.capture.writer import Rotation
+from wsresearch.collect import recorder as module
+from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY, TOTALS_KEY, Recorder
+from wsresearch.schema import EVENTS, STATS, EventKind, TableName
+
+BLANK = dict.fromkeys(EVENTS.names)
+QUIET = {**dict.fromkeys(STATS.names, 0), "ping_rtt": None, "lag": None}
+
+
+class Ears:
+    """Hears the recorder's troubles, and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self._changed = threading.Condition()
+
+    def _hear(self, what: str, detail: str = "") -> None:
+        with self._changed:
+            self.heard.append((what, detail))
+            self._changed.notify_all()
+
+    def disk_fails(self, what: str) -> None:
+        self._hear("fails", what)
+
+    def disk_works(self) -> None:
+        self._hear("works")
+
+    def disk_is_gone(self, what: str) -> None:
+        self._hear("gone", what)
+
+    def wait_for(self, what: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: what in [kind for kind, _ in self.heard], 10), what
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.heard]
+
+
+class Setup:
+    """A capture, a recorder on a moody disk, and what was told to be written."""
+
+    def __init__(self, root: Path, **rotation: Any) -> None:
+        self.layout = Layout(root)
+        create_identity(self.layout, venue="binance", symbols=["BTCUSDT"], config={})
+        self.disk, self.ears = MoodyDisk(), Ears()
+        self.written: list[int] = []
+        self.recorder = Recorder(
+            root,
+            rotation=Rotation(**rotation),
+            numbers={"run": 3, "connection": 4, "outage": 5, "seq": 10},
+            marks={"ETHUSDT": 99},
+            trouble=self.ears,
+            disk=self.disk,
+        )
+
+    def trades(self, *ids: int, now: int = NOON) -> None:
+        self.recorder.trades(
+            trades(ids, times=now), now_ns=now, marks={"BTCUSDT": max(ids)}, written=lambda: self.written.extend(ids)
+        )
+
+    def event(self, seq: int, *, now: int = NOON, kind: EventKind = EventKind.ERROR, **columns: Any) -> None:
+        row = BLANK | {"run": 3, "connection": 6, "outage": 0, "attempt": 0} | columns
+        row |= {"seq": seq, "time": now, "kind": kind}
+        self.recorder.event(row, now_ns=now, standing={"holes": seq, "cause": None})
+
+    def stats(self, *, now: int = NOON, **columns: int) -> None:
+        self.recorder.stats({**QUIET, "time": now, "run": 3, **columns}, now_ns=now)
+
+    def flushed(self) -> None:
+        """Wait until all that was handed over so far has been dealt with."""
+        self.recorder._append_in.submit(lambda: None).result(10)
+
+    def sealed(self) -> None:
+        self.recorder._seal_in.submit(lambda: None).result(10)
+
+    def ids(self) -> list[int]:
+        return Reader(self.layout.root).trades()["trade_id"].to_pylist()
+
+    def metadata(self, table: TableName, key: bytes) -> list[dict[str, Any]]:
+        return [json.loads(pq.read_schema(path).metadata[key]) for path in self.layout.parquets(table)]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try a failing disk again after milliseconds, not after a quarter of a second."""
+    monkeypatch.setattr(module, "_RETRY_AFTER", 0.002)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Setup]:
+    return lambda **rotation: Setup(tmp_path / "c", **rotation)
+
+
+def close(setup: Setup, *, patience: float = 10.0) -> None:
+    asyncio.run(setup.recorder.close(patience=patience))
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["nothing", "half a write"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_a_disk_that_fails_for_a_while_costs_nothing(made: Callable[..., Setup], number: int, *, half: bool) -> None:
+    """Full, broken, read-only: it is tried again until it works, told once each way, and no row is lost or doubled."""
+    setup = made(rows=7)
+    setup.trades(1, 2, 3)
+    setup.flushed()
+    setup.disk.half = half
+    setup.disk.error = number
+    for first in range(4, 40, 3):
+        setup.trades(first, first + 1, first + 2)
+    setup.event(11)
+    setup.ears.wait_for("fails")
+    assert setup.written == [1, 2, 3]
+    setup.disk.error = None
+    setup.ears.wait_for("works")
+    close(setup)
+    assert setup.ids() == list(range(1, 40))
+    assert setup.written == list(range(1, 40))
+    assert setup.ears.kinds().count("works") == 1
+    assert setup.ears.kinds()[0] == "fails"
+    assert os.strerror(number) in setup.ears.heard[0][1]
+    assert setup.recorder.unwritten_rows == 0
+    assert Reader(setup.layout.root).events()["seq"].to_pylist() == [11]
+    assert not list(setup.layout.journal_dir.iterdir())
+
+
+def test_a_directory_that_is_removed_is_told_once(made: Callable[..., Setup]) -> None:
+    """Nothing can be written any more: said once, loudly, and nothing hangs."""
+    setup = made()
+    setup.trades(1)
+    setup.flushed()
+    shutil.rmtree(setup.layout.root)
+    setup.recorder.every_second(now_ns=NOON)
+    for number in range(2, 6):
+        setup.trades(number)
+        setup.stats()
+        setup.recorder.every_second(now_ns=NOON)
+    setup.ears.wait_for("gone")
+    close(setup)
+    assert setup.ears.kinds().count("gone") == 1
+    assert "no capture any more" in dict(setup.ears.heard)["gone"]
+    assert not setup.layout.root.exists(), "a removed capture is not half made again"
+
+
+def test_stopping_while_the_disk_fails_counts_what_is_lost(made: Callable[..., Setup]) -> None:
+    """A stop waits for a failing disk as long as it was told, then gives up and knows exactly how much."""
+    setup = made()
+    setup.trades(1, 2)
+    setup.flushed()
+    setup.disk.error = errno.ENOSPC
+    setup.trades(3, 4, 5)
+    setup.event(11)
+    setup.ears.wait_for("fails")
+    began = time.monotonic()
+    close(setup, patience=0.05)
+    assert time.monotonic() - began < 1.0
+    assert setup.recorder.unwritten_rows == 4
+    assert setup.written == [1, 2, 3, 4, 5], "memory is let go of all the same"
+    assert setup.ids() == [1, 2]
+
+
+def test_rows_that_the_disk_took_before_it_failed_do_not_count_as_lost(made: Callable[..., Setup]) -> None:
+    """Of a batch that was split only what is really missing is counted."""
+    setup = made(rows=2)
+    original = setup.disk.create
+
+    def create(path: Path) -> int:
+        if path.name == "trades-000000000002.idx":
+            setup.disk.error = errno.ENOSPC
+        return original(path)
+
+    setup.disk.create = create  # type: ignore[method-assign]
+    setup.trades(1, 2, 3, 4, 5)
+    setup.ears.wait_for("fails")
+    close(setup, patience=0.05)
+    assert setup.recorder.unwritten_rows == 3
+    setup.disk.error = None
+    assert setup.ids() == [1, 2]
+
+
+def test_slow_sealing_delays_no_append(made: Callable[..., Setup]) -> None:
+    """While one segment is being sealed, rows go on into the next ones and readers see them."""
+    setup = made(rows=2)
+    setup.disk.renames.clear()
+    setup.trades(1, 2)
+    setup.trades(3)
+    assert setup.disk.renaming.wait(10)
+    setup.trades(4, 5)
+    setup.flushed()
+    assert setup.ids() == [1, 2, 3, 4, 5]
+    setup.disk.renames.set()
+    close(setup)
+    assert setup.ids() == [1, 2, 3, 4, 5]
+    assert len(setup.layout.parquets(TableName.TRADES)) == 3
+
+
+def test_a_seal_that_failed_is_tried_again(made: Callable[..., Setup]) -> None:
+    """Without room for the Parquet file the journal stays, and is sealed when there is room, without a restart."""
+    setup = made(rows=1)
+    setup.disk.no_room_for_parquet = True
+    setup.trades(1)
+    setup.trades(2)
+    setup.ears.wait_for("fails")
+    assert "sealing trades-000000000001: No space left" in setup.ears.heard[0][1]
+    assert setup.ids() == [1, 2]
+    setup.disk.no_room_for_parquet = False
+    setup.trades(3)
+    setup.flushed()
+    setup.sealed()
+    assert len(setup.layout.parquets(TableName.TRADES)) == 2
+    setup.disk.no_room_for_parquet = True
+    setup.trades(4)
+    setup.flushed()
+    setup.sealed()
+    setup.disk.no_room_for_parquet = False
+    close(setup)
+    assert setup.ids() == [1, 2, 3, 4]
+    assert not list(setup.layout.journal_dir.iterdir())
+
+
+def test_each_segment_knows_what_came_before_it(made: Callable[..., Setup]) -> None:
+    """Marks, counters and sums stand in a segment's metadata as they were when it was begun."""
+    setup = made(age=60.0)
+    for minute in range(4):
+        now = NOON + minute * 61 * SECOND
+        setup.trades(minute * 10 + 1, minute * 10 + 2, now=now)
+        setup.event(11 + minute, now=now, connection=20 + minute, outage=minute)
+        setup.stats(now=now, messages=10**minute, trades=2, bytes=5, rejected=minute, dropped=1)
+    close(setup)
+    marks = setup.metadata(TableName.TRADES, MARKS_KEY)
+    assert marks[0] == {"ETHUSDT": 99}
+    assert [told.get("BTCUSDT") for told in marks] == [None, 2, 12, 22]
+    numbers = setup.metadata(TableName.EVENTS, NUMBERS_KEY)
+    assert [told["seq"] for told in numbers] == [10, 11, 12, 13]
+    assert [told["connection"] for told in numbers] == [4, 20, 21, 22]
+    assert [told["outage"] for told in numbers] == [5, 5, 5, 5], "never falls, although rows outside an outage say 0"
+    assert [told.get("holes") for told in numbers] == [None, 11, 12, 13]
+    totals = setup.metadata(TableName.STATS, TOTALS_KEY)
+    assert [told["messages"] for told in totals] == [0, 1, 11, 111]
+    assert [told["rejected"] for told in totals] == [0, 0, 1, 3]
+    assert {told["run"] for told in totals} == {3}
+
+
+def test_what_was_not_written_is_not_noted(made: Callable[..., Setup]) -> None:
+    """The metadata of a segment never speaks of rows that are nowhere."""
+    setup = made(rows=1)
+    setup.trades(1)
+    setup.flushed()
+    setup.disk.error = errno.ENOSPC
+    setup.trades(50)
+    setup.ears.wait_for("fails")
+    setup.recorder._giving_up.set()
+    setup.flushed()
+    setup.recorder._giving_up.clear()
+    setup.disk.error = None
+    setup.trades(60)
+    close(setup)
+    assert setup.ids() == [1, 60]
+    assert [told.get("BTCUSDT") for told in setup.metadata(TableName.TRADES, MARKS_KEY)] == [None, 1]
+
+
+def samples_of(setup: Setup) -> Sequence[Path]:
+    return sorted(setup.layout.quarantine_dir.glob("rejects-run-*"))
+
+
+def test_samples_of_rejects_are_kept_as_they_came(made: Callable[..., Setup]) -> None:
+    """One line of JSON each, any bytes, in a file of the run that only its owner reads."""
+    setup = made()
+    for raw in (b"{garbage", b"\xff\n\x00", "\u202e".encode()):
+        setup.recorder.sample("json", raw, run=3, recv_ns=NOON)
+    close(setup)
+    [path] = samples_of(setup)
+    assert path.name == "rejects-run-000003.jsonl"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["raw"] for line in lines] == ["{garbage", "\\xff\n\x00", "\u202e"]
+    assert {(line["kind"], line["recv_ns"]) for line in lines} == {("json", NOON)}
+
+
+def test_samples_of_an_earlier_run_of_the_same_number_do_not_stop_the_journal(made: Callable[..., Setup]) -> None:
+    """A power cut can take a run's events and leave its samples; the next run has its number and goes on."""
+    setup = made()
+    setup.layout.quarantine_dir.mkdir()
+    old = setup.layout.quarantine_dir / "rejects-run-000003.jsonl"
+    old.write_text("old\n")
+    setup.recorder.sample("json", b"new", run=3, recv_ns=NOON)
+    setup.trades(1)
+    close(setup)
+    assert setup.ids() == [1]
+    assert setup.ears.heard == []
+    assert old.read_text() == "old\n"
+    assert len(samples_of(setup)) == 2
+
+
+def test_a_defect_is_not_lost_in_a_thread(made: Callable[..., Setup]) -> None:
+    """What the program does wrong ends the run with its name, instead of a silent loss."""
+    setup = made()
+    setup.recorder.trades(trades([1]).select(["symbol"]), now_ns=NOON, marks={}, written=lambda: None)
+    setup.ears.wait_for("gone")
+    close(setup)
+    assert "UsageError" in setup.ears.heard[0][1]
+
+
+def test_closing_leaves_no_thread(made: Callable[..., Setup]) -> None:
+    """After the end there are as many threads as before; what comes late is not written and breaks nothing."""
+    before = threading.active_count()
+    setup = made()
+    setup.trades(1)
+    close(setup)
+    assert threading.active_count() == before
+    setup.event(12)
+    setup.trades(2)
+    assert setup.ids() == [1]
