@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.notebook.picture import assert_plain, legend
@@ -48,11 +49,24 @@ def test_long_labels_have_fewer_columns() -> None:
 
 
 def test_there_is_an_end_to_it() -> None:
-    """Of a hundred causes thirteen are named, and the rest is said to be there."""
-    ax = _ax()
-    legend_below(ax, LIGHT, [(f"cause {at}", key("o", "red")) for at in range(100)])
-    assert len(legend(ax)) == 14
-    assert legend(ax)[-1] == "and 87 more"
+    """Of a hundred causes as many are named as there is room for, and how many are not."""
+    for label, least in (("cause {}", 9), ("a cause of {} with forty characters and more", 5)):
+        ax = _ax()
+        texts = legend_below(ax, LIGHT, [(label.format(at), key("o", "red")) for at in range(100)])
+        named = legend(ax)
+        assert least <= len(named) <= 14
+        assert named[-1] == f"and {101 - len(named)} more"
+        assert min(text.get_window_extent().y0 for text in texts) >= 0
+
+
+def test_somebodys_own_arrangement_is_left_alone() -> None:
+    """In axes that reach to the bottom of the figure nothing is hidden: it may be cut out larger."""
+    figure = Figure(figsize=(8, 4))
+    ax = figure.add_axes((0, 0, 1, 1))
+    texts = legend_below(
+        ax, LIGHT, [(f"a cause of {at} with forty characters and more", key("o", "red")) for at in range(9)]
+    )
+    assert [text.get_text() for text in texts][-1] == "a cause of 8 with forty characters and more"
 
 
 def test_it_keeps_its_distance_when_the_figure_grows() -> None:

@@ -34,6 +34,7 @@ from wsresearch.collect.clock import Anchor
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, place_of, reach
 from wsresearch.collect.seam import AttemptFailed
+from wsresearch.collect.tasks import happens_before
 from wsresearch.reconnect.actions import Phases
 from wsresearch.reconnect.causes import Cause, Failure, parse_retry_after
 from wsresearch.safetext import safe
@@ -200,7 +201,8 @@ class WebSocketLink:
         """Close with 1000; see :meth:`Link.close`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await self._websocket.close(1000)
+                # When the peer has said goodbye too, it need not also hang up: some take their time over that.
+                await happens_before(self._websocket.farewell, self._websocket.close(1000))
         self.abort()
 
     def abort(self) -> None:
@@ -228,6 +230,7 @@ class _Connection(ClientConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ending = asyncio.Event()
+        self.farewell = asyncio.Event()
         self._answered_wrongly = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -255,6 +258,8 @@ class _Connection(ClientConnection):
             self.transport.abort()  # the library would wait for the peer to leave
         elif self.protocol.close_expected():
             self.ending.set()
+            if self.protocol.close_rcvd is not None:
+                self.farewell.set()
         elif self.transport.get_write_buffer_size() > _MOST_UNREAD:
             # Each ping is answered at once, and with a full buffer the library's keepalive waits for ever.
             self.set_connection_exc(ProtocolError("the peer sends pings and does not read the answers"))

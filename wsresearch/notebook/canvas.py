@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
+from matplotlib.ticker import NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
@@ -136,6 +137,7 @@ def dress(ax: Axes, palette: Palette) -> None:
     ax.tick_params(
         which="both", color=palette.muted, labelcolor=palette.ink, labelsize=9, labelfontfamily=FONT, width=0.8
     )
+    ax.tick_params(which="major", length=3.5)
     ax.grid(visible=False)
     ax.set_axisbelow(True)
 
@@ -178,7 +180,10 @@ def note(ax: Axes, x: float, y: float, words: str, **style: Any) -> Text:
 def blank(ax: Axes, palette: Palette, words: str) -> Axes:
     """Say in empty axes why they are empty."""
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks([])
+        # The formatter goes too: that of a time axis, left over from a picture before, cannot format nothing.
+        axis.set_major_locator(NullLocator())
+        axis.set_major_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
     for spine in ax.spines.values():
         spine.set_visible(False)
     note(ax, 0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=11, color=palette.muted)

@@ -31,6 +31,8 @@ _HANDLE: Final = 11.7
 _GAP: Final = 4.5
 _TEXT: Final = _HANDLE + _GAP
 _WIDE: Final = 20.0
+_FIRST: Final = 45.8
+_ROW: Final = 14.2
 _BETWEEN: Final = 16.2
 _MIDDLE: Final = 3.15
 """Half the height of a small letter: where a mark stands above the baseline of its label. All of these in points."""
@@ -94,23 +96,55 @@ def _columns(widths: Sequence[float], most: int, room: float) -> list[float]:
     return [0.0]
 
 
+def _rest(count: int) -> str:
+    return f"and {count:,} more"
+
+
+def _short(label: str) -> str:
+    """Return a label with its end, where a count stands, but not much more than twenty characters of it."""
+    return label if len(label) <= 22 else f"{label[:14]}…{label[-7:]}"
+
+
 def legend_below(ax: Axes, palette: Palette, signs: Sequence[Sign], *, columns: int = 6) -> list[Text]:
-    """Explain marks below the axis label, in rows from left to right, and return the labels."""
+    """Explain marks below the axis label, in rows from left to right, and return the labels.
+
+    If there are more rows than there is room below, long labels are shortened, and then the last ones left out, in
+    favour of a word that says how many.
+    """
     if not signs:
         return []
-    if len(signs) > _MOST:
-        signs = [*signs[: _MOST - 1], (f"and {len(signs) - _MOST + 1:,} more", key("None", palette.muted))]
+    total = len(signs)
+    if total > _MOST:
+        signs = [*signs[: _MOST - 1], (_rest(total - _MOST + 1), key("None", palette.muted))]
     figure = ax.get_figure(root=True)
     assert figure is not None
     place = _points(ax, 0.0, 0.0)
     texts = [_put(ax, sign, 0, 0, place=place, palette=palette) for sign in signs]
     points = 72 / figure.dpi
-    widths = [text.get_window_extent().width * points for text in texts]
-    room = (figure.bbox.width - ax.get_window_extent().x0) * points - _BETWEEN
-    starts = _columns(widths, columns, room)
+    corner = ax.get_window_extent()
+    room = (figure.bbox.width - corner.x0) * points - _BETWEEN
+    fit = int((corner.y0 * points - _FIRST - 3) / _ROW) + 1
+
+    def laid_out() -> list[float]:
+        return _columns([text.get_window_extent().width * points for text in texts], columns, room)
+
+    starts = laid_out()
+    # Axes that end below the figure, or at its edge, are somebody's own arrangement.
+    if 0 < fit < -(-len(texts) // len(starts)):
+        for text in texts:
+            text.set_text(_short(text.get_text()))
+        starts = laid_out()
+        kept = fit * len(starts)
+        if kept < len(texts):
+            texts[kept - 1].set_text(_rest(total - kept + 1))
+            signs[kept - 1][1].set_visible(False)
+            for text, (_, line) in zip(texts[kept:], signs[kept:], strict=True):
+                text.remove()
+                line.remove()
+            texts, signs = texts[:kept], signs[:kept]
     for at, (text, (_, line)) in enumerate(zip(texts, signs, strict=True)):
         row, column = divmod(at, len(starts))
-        x, y = starts[column], -45.8 - 14.2 * row
+        x, y = starts[column], -_FIRST - _ROW * row
         text.set_position((x + _TEXT, y))
         line.set_transform(Affine2D().translate(x, y + _MIDDLE) + place)
     return texts

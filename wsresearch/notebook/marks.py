@@ -6,7 +6,7 @@ units and limits that a picture of ours has settled already.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ __all__ = ["Floats", "add_boxes", "add_marks", "add_minor_ticks", "add_segments"
 
 Floats = NDArray[np.float64]
 
-_MINOR: float = 2.0
+_MINOR: Final = 2.0
 """Length of a minor tick in points; matplotlib's own default."""
 
 

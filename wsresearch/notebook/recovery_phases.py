@@ -122,6 +122,7 @@ def _draw_groups(ax: Axes, palette: Palette, lost: pa.Table) -> None:
     ax.xaxis.set_major_formatter(FixedFormatter([*names, "all"]))
     ax.tick_params(axis="x", length=0)
     ax.yaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:.0f}"))
 
 
 def _readable(colour: str) -> str:
