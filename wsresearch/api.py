@@ -309,8 +309,9 @@ class Capture(Reader):
                 "bytes on disk": f"{totals.size_bytes:,}",
             },
             trades_count=totals.trades,
-            gaps=self.gaps(),
+            trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),
+            idle_timeout=identity.config.get("idle_timeout"),
         )
 
 
