@@ -23,7 +23,7 @@ def show_live(widget: Any, *, plain: str) -> Any:
     from IPython.display import display
 
     # The widget's own text would be a page of the names of its children.
-    bundle = {**widget._repr_mimebundle_(), "text/plain": plain}  # noqa: SLF001 - the protocol of IPython
+    bundle = {**widget._repr_mimebundle_(), "text/plain": plain}
     return display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
 
