@@ -20,6 +20,7 @@ import pytest
 import wsresearch as wr
 from wsresearch.api import make_config
 from wsresearch.collect import process
+from wsresearch.collect.here import collect_here
 from wsresearch.errors import CaptureBusy, CaptureTooNew, CollectorError, NotACapture, UsageError, WsresearchError
 from wsresearch.lab import ExchangeProcess, Tape, start
 from wsresearch.reconnect.backoff import FullJitter
@@ -44,7 +45,7 @@ def capture(exchange: ExchangeProcess, tmp_path_factory: pytest.TempPathFactory)
         if collector.status.connection == 1 and collector.status.trades:
             collector.reconnect()
 
-    assert process.collect_here(config, watch=watch) == 0
+    assert collect_here(config, watch=watch) == 0
     return wr.open_capture(root)
 
 
@@ -91,9 +92,9 @@ def test_collect_attaches_with_the_same_arguments_and_names_what_differs(root: P
 
 def test_start_uses_what_was_asked_last(root: Path, exchange: ExchangeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """An object that was opened before the arguments changed starts the collector with the ones in force."""
-    assert process.collect_here(make_config(STREAM, root, url=exchange.url, duration=0.1, idle_timeout=10)) == 0
+    assert collect_here(make_config(STREAM, root, url=exchange.url, duration=0.1, idle_timeout=10)) == 0
     old = wr.open_capture(root)
-    assert process.collect_here(make_config(STREAM, root, url=exchange.url, duration=0.1, idle_timeout=7)) == 0
+    assert collect_here(make_config(STREAM, root, url=exchange.url, duration=0.1, idle_timeout=7)) == 0
     asked: list[wr.Config] = []
     monkeypatch.setattr(process, "start", asked.append)
     old.start()
@@ -144,7 +145,7 @@ def test_leaving_early_leaves_nothing_behind(root: Path, exchange: ExchangeProce
         assert process.running(root) is None
     with pytest.raises(NotACapture if not (root / "capture.json").exists() else CollectorError):
         wr.open_capture(root).reconnect()
-    assert process.collect_here(make_config(STREAM, root, url=exchange.url, duration=0.3)) == 0
+    assert collect_here(make_config(STREAM, root, url=exchange.url, duration=0.3)) == 0
 
 
 @pytest.mark.parametrize("first", ["wsresearch.collect.process", "wsresearch"])

@@ -114,11 +114,11 @@ def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture
         If the background process did not start.
     """
     config = make_config(stream, out, **options)
-    if process.running(config.out) is None:
+    if process.settled(config.out) is None:
         try:
             process.start(config)
         except CaptureBusy:  # somebody was quicker, in another notebook or thread: compare with theirs
-            if process.running(config.out) is None:
+            if process.settled(config.out) is None:
                 raise
         else:
             return Capture(config.out)

@@ -122,7 +122,8 @@ def collect(
     Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
     """
     from wsresearch.api import make_config
-    from wsresearch.collect.process import collect_here, start_detached
+    from wsresearch.collect.here import collect_here
+    from wsresearch.collect.process import start_detached
 
     if stream is None or out is None:
         raise UsageError("give a stream and a directory, such as: wsresearch collect binance:btcusdt --out data/btc")

@@ -31,7 +31,8 @@ from wsresearch.capture.reader import Reader
 from wsresearch.capture.verify import verify
 from wsresearch.collect import process
 from wsresearch.collect.config import Config
-from wsresearch.collect.lock import holder_of
+from wsresearch.collect.here import collect_here
+from wsresearch.collect.lock import held, holder_of
 from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, CaptureTooNew, CollectorError, NotACapture, UsageError
 from wsresearch.lab import ExchangeProcess, Tape, start
@@ -401,7 +402,7 @@ def test_a_stop_that_takes_too_long_is_told(root: Path, config: Callable[..., Co
 
 def test_an_orphan_that_nobody_buries_has_ended() -> None:
     """In a container without an init a dead collector stays a zombie for ever; stopping does not wait for that."""
-    code = "import subprocess, sys; print(subprocess.Popen(['true']).pid, flush=True); sys.stdin.read()"
+    code = "import subprocess, sys; dead = subprocess.Popen(['true']); print(dead.pid, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         zombie = psutil.Process(int(parent.stdout.readline()))
@@ -541,20 +542,39 @@ def test_rows_that_could_not_be_written_are_an_exit_code_and_a_line(
         if collector.status.trades:
             full.set()
 
-    assert process.collect_here(config(duration=1.5), watch=watch) == 3
+    assert collect_here(config(duration=1.5), watch=watch) == 3
     assert "rows could not be written" in caplog.text
     full.clear()
     status = read_status(root)
     assert (status.state, status.exit_code) == (State.FAILED, 3)
     assert status.cause is not None
     assert "disk" in status.cause
-    assert process.collect_here(config(duration=0.5)) == 0
+    assert collect_here(config(duration=0.5)) == 0
     report = verify(root)
     assert report.ok, report.problems
 
 
+def test_one_that_still_repairs_is_waited_for(root: Path) -> None:
+    """Attaching waits until the collector has written down what it was asked to do; a dead one is not waited for."""
+    create_identity(Layout(root), venue="binance", symbols=["BTCUSDT"], config={})
+    assert process.settled(root) is None
+    with held(root) as ours:
+        began = time.monotonic()
+        assert process.settled(root, patience=0.1) is not None
+        assert time.monotonic() - began >= 0.1
+        timer = threading.Timer(0.1, lambda: ours.note(run=1))
+        timer.start()
+        found = process.settled(root)
+        assert found is not None
+        assert found.pid == os.getpid()
+        timer.join()
+        holder = holder_of(root)
+        assert holder is not None
+        assert holder.run == 1
+
+
 def test_holder_is_cleared_after_the_run(config: Callable[..., Config], root: Path) -> None:
     """A program that collected in its own process and lives on is not taken for a collector."""
-    assert process.collect_here(config(duration=0.2)) == 0
+    assert collect_here(config(duration=0.2)) == 0
     assert holder_of(root) is None
     assert process.running(root) is None

@@ -71,8 +71,8 @@ class Chronicle:
         standing = {"holes": self.totals["holes"], "cause": self.cause, "entered": self._entered}
         self._recorder.event(row, now_ns=at_ns, standing=standing)
         if kind in _LOGGED:
-            told = {name: value for name, value in columns.items() if value is not None}
-            _log.info("%s %s", kind, told)
+            told = (f"{name}={_plain(value)}" for name, value in columns.items() if value is not None)
+            _log.info("%s %s", kind, " ".join(told))
 
     def status(self, cycle: Lifecycle, *, now: float) -> Status:
         """Return what a reader of the directory would be told at the monotonic second ``now``."""
@@ -130,3 +130,7 @@ class Chronicle:
         self._recorder.stats(row, now_ns=now_ns)
         self._recorder.every_second(now_ns=now_ns)
         return counted.dropped
+
+
+def _plain(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Start, find, signal and stop the background process; what it does while it lives is the collector's business.
+"""Start, find, signal and stop the background process; what it does while it lives is in :mod:`.here`.
 
 The process that collects has a session of its own and no living parent: a kernel interrupt, restart or shutdown
 signals the kernel's process group, some front ends kill the kernel's process tree, and a terminal that closes hangs
@@ -8,19 +8,15 @@ it and the world: whoever may read the directory can watch, whoever may signal t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import faulthandler
 import json
-import logging
-import logging.handlers
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -28,9 +24,7 @@ from typing import Any, Final
 
 import psutil
 
-from wsresearch.capture.layout import Layout
 from wsresearch.collect import lock
-from wsresearch.collect.collector import Collector
 from wsresearch.collect.config import Config
 from wsresearch.collect.status import read_status
 from wsresearch.errors import (
@@ -43,17 +37,25 @@ from wsresearch.errors import (
     WsresearchError,
 )
 
-__all__ = ["Started", "collect_here", "running", "signal_reconnect", "start", "start_detached", "stop"]
+__all__ = [
+    "COLLECT",
+    "LAUNCH",
+    "Started",
+    "as_told",
+    "running",
+    "settled",
+    "signal_reconnect",
+    "start",
+    "start_detached",
+    "stop",
+]
 
-_LAUNCH: Final = "launch"
-_COLLECT: Final = "collect"
-_LOG_NAME: Final = "collector.log"
-_LOG_BYTES: Final = 4 << 20
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LAUNCH: Final = "launch"
+COLLECT: Final = "collect"
+"""What :mod:`wsresearch.collect.here` is told to be."""
+
 _READY_TIMEOUT: Final = 60.0
 _POLL: Final = 0.02
-# What a run's end means to a shell; 4, it gave up, comes from the lifecycle.
-_ROWS_LOST: Final = 3
 _KINDS: Final[Mapping[str, type[WsresearchError]]] = MappingProxyType(
     {kind.__name__: kind for kind in (CaptureBusy, CaptureTooNew, NotACapture, CaptureError, UsageError)}
 )
@@ -65,62 +67,6 @@ class Started:
 
     pid: int
     run: int
-
-
-def collect_here(
-    config: Config,
-    *,
-    ready: Callable[[Collector], None] | None = None,
-    watch: Callable[[Collector], None] | None = None,
-) -> int:
-    """Collect in this process until it ends; SIGTERM, SIGINT and SIGHUP stop it, SIGUSR1 reconnects.
-
-    Parameters
-    ----------
-    config
-        What to do.
-    ready
-        Called once the capture is ours and its run has a number.
-    watch
-        Called a few times a second while the run lasts, to show progress.
-
-    Returns
-    -------
-    int
-        Exit code: 0 stopped, 3 permanent failure or rows that could not be written, 4 gave up.
-
-    Raises
-    ------
-    UsageError, CaptureError
-        If it cannot begin.
-    """
-
-    async def main() -> int:
-        collector = Collector(config)
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, collector.stop, f"signal {signal.Signals(number).name}")
-        # Whoever finds our pid in the lock may send it from then on, and unhandled it would end us.
-        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
-        async with collector:
-            loop.add_signal_handler(signal.SIGUSR1, collector.reconnect)
-            if ready is not None:
-                ready(collector)
-            watching = asyncio.create_task(_watch(collector, watch)) if watch else None
-            try:
-                exit_code = await collector.run()
-            finally:
-                if watching is not None:
-                    watching.cancel()
-        return exit_code or (_ROWS_LOST if collector.unwritten_rows else 0)
-
-    return asyncio.run(main())
-
-
-async def _watch(collector: Collector, watch: Callable[[Collector], None]) -> None:
-    while True:
-        watch(collector)
-        await asyncio.sleep(0.25)
 
 
 def start(config: Config) -> Started:
@@ -137,7 +83,7 @@ def start(config: Config) -> Started:
     document = json.dumps(config.as_json())
     Config.from_json(json.loads(document))  # says what cannot travel: a policy of somebody's own, above all
     done = subprocess.run(
-        _command(_LAUNCH), input=document, capture_output=True, text=True, check=False, env=_environment()
+        _command(LAUNCH), input=document, capture_output=True, text=True, check=False, env=_environment()
     )
     try:
         told = json.loads(done.stdout)
@@ -163,7 +109,7 @@ def start_detached(config: Config, *, patience: float = _READY_TIMEOUT) -> Start
         As the collector said it.
     """
     child = subprocess.Popen(
-        _command(_COLLECT),
+        _command(COLLECT),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # the child replaces it by its log as soon as there is a directory for it
@@ -197,7 +143,7 @@ def start_detached(config: Config, *, patience: float = _READY_TIMEOUT) -> Start
 
 def _command(what: str) -> list[str]:
     # -P: a file in the current directory that is named like a module of ours or of Python's must not be run.
-    return [sys.executable, "-P", "-m", "wsresearch.collect.process", what]
+    return [sys.executable, "-P", "-m", "wsresearch.collect.here", what]
 
 
 def _environment() -> dict[str, str]:
@@ -210,6 +156,19 @@ def running(root: Path) -> psutil.Process | None:
     """Return the collector that holds a capture's lock, None if there is none on this machine."""
     holder = lock.holder_of(root)
     return None if holder is None else holder.process()
+
+
+def settled(root: Path, *, patience: float = _READY_TIMEOUT) -> psutil.Process | None:
+    """Return the collector of a capture as :func:`running` does; one that still repairs is waited for.
+
+    Only then has it written down what it was asked to do.
+    """
+    deadline = time.monotonic() + patience
+    while (holder := lock.holder_of(root)) is not None and (found := holder.process()) is not None:
+        if holder.run or time.monotonic() > deadline:
+            return found
+        time.sleep(_POLL)
+    return None
 
 
 def signal_reconnect(root: Path) -> int:
@@ -293,67 +252,8 @@ def _told(document: dict[str, Any]) -> Started:
     return Started(pid=document["pid"], run=document["run"])
 
 
-def _as_told(exc: Exception) -> dict[str, Any]:
+def as_told(exc: Exception) -> dict[str, Any]:
     """Return what :func:`_told` turns into the same exception."""
     kind = next((name for name, kind in _KINDS.items() if isinstance(exc, kind)), CollectorError.__name__)
     defect = "" if isinstance(exc, WsresearchError) else f"a defect of this program: {type(exc).__name__}: "
     return {"error": f"{defect}{exc}", "kind": kind}
-
-
-# -- the launcher, and the background process itself ----------------------------------------------------------------
-
-
-def _launch() -> int:
-    """Read a configuration from stdin, start a collector with it, say so on stdout and leave."""
-    try:
-        started = start_detached(Config.from_json(json.loads(sys.stdin.read())))
-    except WsresearchError as exc:
-        print(json.dumps(_as_told(exc)))
-        return 2
-    print(json.dumps({"pid": started.pid, "run": started.run}))
-    return 0
-
-
-def _collect() -> int:
-    """Read a configuration from stdin, say on stdout whether it runs, then collect."""
-    os.umask(0o077)  # for the files that libraries make, such as a log that was rotated
-    told = False
-
-    def tell(document: dict[str, Any]) -> None:
-        nonlocal told
-        told = True
-        with contextlib.suppress(BrokenPipeError):  # the launcher was killed: nobody wants to know
-            print(json.dumps(document), flush=True)
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-    def ready(collector: Collector) -> None:
-        _log_to(Layout(collector.config.out).root / _LOG_NAME)
-        tell({"pid": os.getpid(), "run": collector.run_number})
-
-    try:
-        return collect_here(Config.from_json(json.loads(sys.stdin.read())), ready=ready)
-    except Exception as exc:
-        # Before it runs, the launcher is told in one line; after that the log beside the capture has the traceback.
-        if told:
-            raise
-        tell(_as_told(exc))
-        return 2
-
-
-def _log_to(path: Path) -> None:
-    """Log to a file beside the capture, 0600, of bounded size; whatever still goes to stderr lands there too."""
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o600))
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    # The libraries' own loggers print request lines and headers at DEBUG: never below INFO, whatever asks for it.
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    assert handler.stream is not None
-    os.dup2(handler.stream.fileno(), sys.stderr.fileno())
-    faulthandler.enable()
-
-
-if __name__ == "__main__":
-    sys.exit({_LAUNCH: _launch, _COLLECT: _collect}[sys.argv[1]]())

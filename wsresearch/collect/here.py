@@ -1,0 +1,146 @@
+"""Collecting in this very process: signals, exit code, log; finding and steering another process is not here.
+
+Run as a module it is the launcher (``launch``), which starts the background process and leaves, or that process
+itself (``collect``). Both read a configuration from stdin and say on stdout, in one line of JSON, how it went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from wsresearch.collect.collector import Collector
+from wsresearch.collect.config import Config
+from wsresearch.collect.process import COLLECT, LAUNCH, as_told, start_detached
+from wsresearch.errors import WsresearchError
+
+__all__ = ["collect_here"]
+
+_LOG_NAME: Final = "collector.log"
+_LOG_BYTES: Final = 4 << 20
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What a run's end means to a shell; 4, it gave up, comes from the lifecycle.
+_ROWS_LOST: Final = 3
+
+
+def collect_here(
+    config: Config,
+    *,
+    ready: Callable[[Collector], None] | None = None,
+    watch: Callable[[Collector], None] | None = None,
+) -> int:
+    """Collect in this process until it ends; SIGTERM, SIGINT and SIGHUP stop it, SIGUSR1 reconnects.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    ready
+        Called once the capture is ours and its run has a number.
+    watch
+        Called a few times a second while the run lasts, to show progress.
+
+    Returns
+    -------
+    int
+        Exit code: 0 stopped, 3 permanent failure or rows that could not be written, 4 gave up.
+
+    Raises
+    ------
+    UsageError, CaptureError
+        If it cannot begin.
+    """
+
+    async def main() -> int:
+        collector = Collector(config)
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, collector.stop, f"signal {signal.Signals(number).name}")
+        # Whoever finds our pid in the lock may send it from then on, and unhandled it would end us.
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        async with collector:
+            loop.add_signal_handler(signal.SIGUSR1, collector.reconnect)
+            if ready is not None:
+                ready(collector)
+            watching = asyncio.create_task(_watch(collector, watch)) if watch else None
+            try:
+                exit_code = await collector.run()
+            finally:
+                if watching is not None:
+                    watching.cancel()
+        return exit_code or (_ROWS_LOST if collector.unwritten_rows else 0)
+
+    return asyncio.run(main())
+
+
+async def _watch(collector: Collector, watch: Callable[[Collector], None]) -> None:
+    while True:
+        watch(collector)
+        await asyncio.sleep(0.25)
+
+
+def _launch() -> int:
+    """Read a configuration from stdin, start a collector with it, say so on stdout and leave."""
+    try:
+        started = start_detached(Config.from_json(json.loads(sys.stdin.read())))
+    except WsresearchError as exc:
+        print(json.dumps(as_told(exc)))
+        return 2
+    print(json.dumps({"pid": started.pid, "run": started.run}))
+    return 0
+
+
+def _collect() -> int:
+    """Read a configuration from stdin, say on stdout whether it runs, then collect."""
+    os.umask(0o077)  # for the files that libraries make, such as a log that was rotated
+    told = False
+
+    def tell(document: dict[str, Any]) -> None:
+        nonlocal told
+        told = True
+        with contextlib.suppress(BrokenPipeError):  # the launcher was killed: nobody wants to know
+            print(json.dumps(document), flush=True)
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+    def ready(collector: Collector) -> None:
+        _log_to(collector.config.out / _LOG_NAME)
+        tell({"pid": os.getpid(), "run": collector.run_number})
+
+    try:
+        return collect_here(Config.from_json(json.loads(sys.stdin.read())), ready=ready)
+    except Exception as exc:
+        # Before it runs, the launcher is told in one line; after that the log beside the capture has the traceback.
+        if told:
+            raise
+        tell(as_told(exc))
+        return 2
+
+
+def _log_to(path: Path) -> None:
+    """Log to a file beside the capture, 0600, of bounded size; whatever still goes to stderr lands there too."""
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    # The libraries' own loggers print request lines and headers at DEBUG: never below INFO, whatever asks for it.
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    assert handler.stream is not None
+    os.dup2(handler.stream.fileno(), sys.stderr.fileno())
+    faulthandler.enable()
+
+
+if __name__ == "__main__":
+    sys.exit({LAUNCH: _launch, COLLECT: _collect}[sys.argv[1]]())
