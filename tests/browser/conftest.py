@@ -111,6 +111,7 @@ def opened(
 ) -> Iterator[OpenNotebook]:
     """Open notebooks; in none of their pages may anything happen that nobody asked for."""
     request.getfixturevalue("root")  # whose end is the collector's: what failed is looked at before
+    said_before = jupyter.log.stat().st_size
     with contextlib.ExitStack() as stack:
         notebooks: list[Notebook] = []
 
@@ -126,6 +127,9 @@ def opened(
             assert notebook.watched.dialogs == []
             assert notebook.watched.errors == []
             assert notebook.watched.elsewhere == []
+        # What a callback or a thread of a kernel raises and nobody catches ends up there.
+        said = jupyter.log.read_bytes()[said_before:].decode(errors="replace")
+        assert f'File "{PROJECT / "wsresearch"}/' not in said, said[-4000:]
 
 
 @pytest.fixture

@@ -145,7 +145,8 @@ class JupyterLab:
             path = folder / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings), encoding="utf-8")
-        self._log = (folder / "server.log").open("wb")
+        self.log = folder / "server.log"
+        self._log = self.log.open("wb")
         homes = {
             "JUPYTER_TOKEN": self._token,
             "JUPYTER_RUNTIME_DIR": self._runtime,
@@ -274,6 +275,11 @@ class Notebook:
         """Return what stands in a cell's outputs."""
         return self.output(at).inner_text()
 
+    def complaints(self, at: int) -> str:
+        """Return the exception of a cell, and what it wrote to stderr."""
+        shown = self.output(at).locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+        return "\n".join(shown.all_inner_texts())
+
     def told(self, at: int) -> Any:
         """Run a cell that prints one JSON document, and return that."""
         self.run(at)
@@ -309,11 +315,11 @@ class Notebook:
         self._when(at, f"cell => /\\d/.test({_PROMPT})", timeout=timeout)
 
     def run(self, at: int, *, timeout: float = PATIENCE) -> None:
-        """Run a cell; an exception in it is one here."""
+        """Run a cell; an exception or a warning in it is one here."""
         self.start(at)
         self.finish(at, timeout=timeout)
-        error = self.output(at).locator('[data-mime-type="application/vnd.jupyter.error"]')
-        assert error.count() == 0, self.text(at)
+        complaints = self.complaints(at)
+        assert not complaints, complaints
 
     def interrupt(self) -> None:
         """Press the square in the toolbar."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 import wsresearch as wr
 from tests.browser.conftest import Keep, OpenNotebook
@@ -21,6 +22,9 @@ from wsresearch.lab import ExchangeProcess
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
+
+# What is shown does not depend on the kernel.
+pytestmark = pytest.mark.parametrize("kernel", ["ipykernel7"], indirect=True)
 
 MARKUP = "<img src=x onerror=alert(1)>"
 HOSTILE = f"{MARKUP}\u202egnp.exe\u2066\u200b\x1b[31mred\x1b[0m\x07</td></table><b>"

@@ -894,6 +894,42 @@ def test_closing_says_goodbye_with_1000() -> None:
     assert asyncio.run(main()) == [8, 0, 0]
 
 
+def test_a_goodbye_under_load_is_heard_out() -> None:
+    """While data still pours in, the closing handshake comes to its end: the server sees 1000 and FIN, not a reset."""
+
+    async def main() -> tuple[list[str], int]:
+        ended: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        sent = 0
+
+        async def script(peer: Peer) -> None:
+            nonlocal sent
+            heard = asyncio.create_task(peer.opcode())
+            while not heard.done():
+                await peer.said(frame(1, b"x" * 200) * 50)
+                sent += 50
+                await asyncio.sleep(0)
+            try:
+                await peer.said(close_frame(1000))
+                rest = await peer.reader.read()
+            except ConnectionError as exc:
+                ended.set_result([str(heard.result()), type(exc).__name__])
+            else:
+                ended.set_result([str(heard.result()), f"{len(rest)} bytes, then FIN"])
+
+        async with RawServer(upgraded(script)) as server:
+            inbox = Inbox(limit=1 << 30, on_arrival=lambda: None)
+            link = await dial(server.url + "/ws/x", inbox=inbox)
+            watching = asyncio.create_task(link.lost())
+            await asyncio.sleep(50 * MS)
+            await link.close()
+            await watching
+            return await asyncio.wait_for(ended, 5), sent - len(inbox)
+
+    ended, missing = asyncio.run(main())
+    assert ended == ["8", "0 bytes, then FIN"]
+    assert missing == 0, "what was sent before the server said goodbye was received"
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["silent", "flooding"])
 def test_closing_a_peer_that_does_not_answer_takes_a_second(*, busy: bool) -> None:
     """A peer that ignores the goodbye, silently or under full load, does not hold up a stop."""

@@ -199,6 +199,7 @@ class WebSocketLink:
 
     async def close(self) -> None:
         """Close with 1000; see :meth:`Link.close`."""
+        self._websocket.leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 # When the peer has said goodbye too, it need not also hang up: some take their time over that.
@@ -231,6 +232,7 @@ class _Connection(ClientConnection):
         super().__init__(*args, **kwargs)
         self.ending = asyncio.Event()
         self.farewell = asyncio.Event()
+        self.leaving = False
         self._answered_wrongly = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -257,9 +259,10 @@ class _Connection(ClientConnection):
             self._answered_wrongly = True
             self.transport.abort()  # the library would wait for the peer to leave
         elif self.protocol.close_expected():
-            self.ending.set()
             if self.protocol.close_rcvd is not None:
                 self.farewell.set()
+            if not self.leaving or self.farewell.is_set():  # our own goodbye is heard out
+                self.ending.set()
         elif self.transport.get_write_buffer_size() > _MOST_UNREAD:
             # Each ping is answered at once, and with a full buffer the library's keepalive waits for ever.
             self.set_connection_exc(ProtocolError("the peer sends pings and does not read the answers"))
