@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -301,3 +302,25 @@ def test_power_lost_at_any_step_leaves_a_capture_or_none(tmp_path: Path, half: b
                 break
     else:
         raise AssertionError("it was never made")
+
+
+def test_three_that_begin_at_once_find_one_capture(tmp_path: Path) -> None:
+    """Collectors started at the same moment on a new directory all find the capture that one of them made."""
+    for number in range(20):
+        root, barrier = tmp_path / str(number), threading.Barrier(3)
+        found: list[object] = []
+
+        def begin(root: Path = root, barrier: threading.Barrier = barrier, found: list[object] = found) -> None:
+            barrier.wait()
+            try:
+                opened = open_for_collecting(root, identity={"venue": "v", "symbols": ["A"]}, config={})
+                found.append((opened.venue, opened.symbols))
+            except CaptureError as error:
+                found.append(error)
+
+        threads = [threading.Thread(target=begin) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [("v", ("A",))] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -119,7 +120,8 @@ def create_identity(
         _check_free(layout)
         _make_folder(layout.root, disk)
         for left in _temporaries(layout):
-            disk.unlink(left)
+            if not _is_being_written(left):
+                disk.unlink(left)
         _replace(layout, content, disk)
         disk.fsync_dir(layout.root.absolute().parent)
     return _parsed(content, layout.identity)
@@ -167,7 +169,12 @@ def open_for_collecting(
     layout = Layout(root)
     venue, symbols = identity["venue"], tuple(identity["symbols"])
     if not os.path.lexists(layout.identity):
-        return create_identity(layout, venue=venue, symbols=symbols, config=config, disk=disk)
+        try:
+            return create_identity(layout, venue=venue, symbols=symbols, config=config, disk=disk)
+        except UsageError:
+            if not os.path.lexists(layout.identity):
+                raise
+            # Somebody else made it a capture just now: what holds for theirs decides.
     found = read_identity(layout)
     for what, there, here in (("venue", found.venue, venue), ("symbols", found.symbols, symbols)):
         if there != here:
@@ -215,12 +222,13 @@ def _check_free(layout: Layout) -> None:
         return
     if not root.is_dir():
         raise NotACapture(f"{str(root)!r} is a file, so it cannot become a capture: give a new or empty directory")
-    if os.path.lexists(layout.identity):
+    # One look at the directory: another collector may be making it a capture at this moment.
+    names = sorted(path.name for path in root.iterdir())
+    if layout.identity.name in names:
         read_identity(layout)
         raise UsageError(f"{str(root)!r} is a capture already: open it, or give a new or empty directory")
     # A collector may have died when it had the lock and nothing else.
-    ours = {layout.lock, *_temporaries(layout)}
-    others = sorted(path.name for path in root.iterdir() if path not in ours)
+    others = [name for name in names if name != layout.lock.name and not name.startswith(_TEMPORARY_PREFIX)]
     if others:
         raise NotACapture(
             f"{str(root)!r} holds other files ({others[0]!r} first) and no capture.json: give a new or empty directory"
@@ -230,6 +238,18 @@ def _check_free(layout: Layout) -> None:
 def _temporaries(layout: Layout) -> list[Path]:
     """List what a `_replace` left that was cut off."""
     return [path for path in layout.root.iterdir() if path.name.startswith(_TEMPORARY_PREFIX)]
+
+
+def _is_being_written(temporary: Path) -> bool:
+    """Tell whether the process that a temporary file is named after lives: another collector starts beside us."""
+    pid = temporary.name.removeprefix(_TEMPORARY_PREFIX).partition("-")[0]
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _make_folder(root: Path, disk: Disk) -> None:
@@ -242,7 +262,7 @@ def _make_folder(root: Path, disk: Disk) -> None:
 
 def _replace(layout: Layout, content: bytes, disk: Disk) -> None:
     """Put `content` in the place of ``capture.json``; a reader finds the old or the new, whole."""
-    temporary = layout.root / f"{_TEMPORARY_PREFIX}{os.getpid()}"
+    temporary = layout.root / f"{_TEMPORARY_PREFIX}{os.getpid()}-{threading.get_ident()}"
     with suppress(FileNotFoundError):
         disk.unlink(temporary)
     try:

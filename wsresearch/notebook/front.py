@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 from wsresearch.markup import Markup
 
-__all__ = ["has_kernel", "replace", "show", "show_live"]
+__all__ = ["has_kernel", "prepare", "replace", "show", "show_live"]
 
 
 def has_kernel() -> bool:
@@ -16,6 +17,16 @@ def has_kernel() -> bool:
     ipython = sys.modules.get("IPython")
     shell: Any = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+def prepare() -> None:
+    """Have done before the first message what must be undone after the last one.
+
+    pyzmq registers the end of its helper for large messages when the first of them is sent. What is registered first
+    ends last, and a picture sent after that end would be an error in the kernel's log.
+    """
+    if has_kernel():
+        importlib.import_module("zmq.utils.garbage")
 
 
 def show_live(widget: Any, *, plain: str) -> Any:

@@ -310,14 +310,12 @@ class Live:
     def _status(self, now: datetime) -> Status:
         capture_is_there(self._layout)
         holder = holder_of(self._layout.root)
-        rows = []
-        for row in reversed(self._rows):
-            rows.append({**row._asdict(), "time": _moment(row.time)})
-            if row.kind in ENTERS:
-                break
-        else:
+        if not any(row.kind in ENTERS for row in reversed(self._rows)):
             return Status(state=State.IDLE, pid=holder.pid if holder and holder.process() else None)
-        sums = dict(self._sums) if rows[0]["run"] == self._run else dict.fromkeys((*COUNTED, "holes"), 0)
+        # As far back as it takes: the cause of a backoff stands before the row that began it.
+        rows = ({**row._asdict(), "time": _moment(row.time)} for row in reversed(self._rows))
+        mine = self._rows[-1].run == self._run
+        sums = dict(self._sums) if mine else dict.fromkeys((*COUNTED, "holes"), 0)
         written = None if self._written is None else _moment(self._written)
         holes = sums.pop("holes")
         return status_after(rows, holder=holder, totals=sums, holes=holes, written=written, now=now)

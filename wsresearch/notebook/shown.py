@@ -43,6 +43,7 @@ class Shown(ABC):
     def _begin(self, *, otherwise: object) -> None:
         """Take the place of what the same cell showed before, and begin to look."""
         PANELS.place(self, otherwise=otherwise)
+        front.prepare()
         self._publisher.start()
 
     @property
