@@ -12,12 +12,12 @@ export CHROMIUM
 .PHONY: help demo test test-browser notebook bench lint clean
 
 help:
-	@echo "make demo      thirty seconds: a local exchange with faults, a collector, truth against disk"
-	@echo "make test      lint, types and tests"
+	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
+	@echo "make test          lint, types and tests"
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
-	@echo "make notebook  JupyterLab on a copy of the notebooks"
-	@echo "make bench     the measurements in benchmarks/"
-	@echo "make lint      lint and types only"
+	@echo "make notebook      JupyterLab on a copy of the notebooks"
+	@echo "make bench         the measurements in benchmarks/"
+	@echo "make lint          lint and types only"
 
 $(VENV)/bin/python:
 	@echo "making $(VENV) with $(PYTHON) (a minute, once)"
