@@ -254,3 +254,15 @@ def test_the_diagram_in_the_documentation_is_the_table() -> None:
     """ARCHITECTURE.md shows the machine that runs, not one that once ran."""
     text = (Path(__file__).resolve().parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert f"```mermaid\n{mermaid()}```" in text
+
+
+def test_a_receive_time_rounded_up_makes_no_negative_step() -> None:
+    """Receive times are whole nanoseconds: a message a hair after the moment of its loss must not spoil the ledger."""
+    cycle = machine()
+    cycle.handle(Signal.START, 0.0)
+    opened = connect(cycle, 0.0)
+    (first,) = rows(cycle.handle(Signal.MARKET, opened - 3e-10), EventKind.FIRST_MESSAGE)
+    assert first.fields["waited"] == 0.0
+    cycle.handle(Signal.MARKET, opened + 1.0 + 3e-10)
+    (lost,) = rows(cycle.handle(Signal.LOST, opened + 1.0, failure=RESET), EventKind.LOST)
+    assert lost.fields["waited"] == 0.0

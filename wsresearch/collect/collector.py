@@ -14,6 +14,7 @@ import random
 from concurrent.futures import Executor
 from typing import Any, Final, Self
 
+from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.writer import Rotation
 from wsresearch.collect.chronicle import Chronicle
 from wsresearch.collect.clock import Anchor
@@ -63,6 +64,8 @@ class Collector:
         The network; the real one by default.
     executors
         Where the recorder appends and seals; threads by default.
+    disk
+        What changes the disk.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class Collector:
         *,
         transport: Transport | None = None,
         executors: tuple[Executor, Executor] | None = None,
+        disk: Disk = REAL_DISK,
     ) -> None:
         self.config = config
         self._transport: Transport = transport or WebSocketTransport(
@@ -84,6 +88,7 @@ class Collector:
             ping_timeout=config.ping_timeout,
         )
         self._executors = executors
+        self._disk = disk
         self._stack = contextlib.AsyncExitStack()
         self._tasks = Tasks(self._defect)
         self._wake = asyncio.Event()
@@ -97,7 +102,7 @@ class Collector:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
-        taking = taken_over(self.config, now_ns=self._anchor.wall_ns)
+        taking = taken_over(self.config, now_ns=self._anchor.wall_ns, disk=self._disk)
         # Repairing may take a while in which a signal must be heard: it is the sealing thread's kind of work.
         elsewhere = self._executors[1] if self._executors else None
         job = self._loop.run_in_executor(elsewhere, self._stack.enter_context, taking)
@@ -122,6 +127,7 @@ class Collector:
             marks=taken.ledger.marks,
             trouble=self,
             executors=self._executors,
+            disk=self._disk,
         )
         self._chronicle = Chronicle(self._recorder, run=self.run_number, seq=past.seq)
         self._intake = Intake(

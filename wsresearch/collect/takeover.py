@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.identity import open_for_collecting, replace_config
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.seal import recover
@@ -44,7 +45,7 @@ class Taken:
 
 
 @contextlib.contextmanager
-def taken_over(config: Config, *, now_ns: int) -> Iterator[Taken]:
+def taken_over(config: Config, *, now_ns: int, disk: Disk = REAL_DISK) -> Iterator[Taken]:
     """Hold a capture for the length of a ``with`` block; it is made if the directory is new or empty.
 
     Repairing reads and writes every journal that is left, and may take seconds.
@@ -55,6 +56,8 @@ def taken_over(config: Config, *, now_ns: int) -> Iterator[Taken]:
         Where, what of, and what to write down as the capture's configuration.
     now_ns
         The wall clock, ns since 1970 UTC.
+    disk
+        What changes the disk.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def taken_over(config: Config, *, now_ns: int) -> Iterator[Taken]:
         # Once more: of two that found an empty directory at the same moment, one has made it a capture of its own.
         open_for_collecting(root, identity=identity, config=config.kept())
         replace_config(Layout(root), config.kept())
-        recovered = recover(root)
+        recovered = recover(root, disk=disk)
         past = past_of(root, now_ns=now_ns, window=config.budget.window)
         ledger, untold = ledger_of(past)
         held.note(run=past.run + 1)

@@ -243,7 +243,7 @@ class Lifecycle:
         life = self._open_life()
         actions: list[Action] = []
         if life.last_market is None:
-            actions = [self._record(EventKind.FIRST_MESSAGE, now, waited=now - life.opened, **extra)]
+            actions = [self._record(EventKind.FIRST_MESSAGE, now, waited=max(0.0, now - life.opened), **extra)]
             self._outage = 0
             self.attempt = 0
         life.last_market = max(now, life.last_sign)
@@ -287,7 +287,8 @@ class Lifecycle:
         if life.last_market is not None:
             self.numbers.outage += 1
             self._outage = self.numbers.outage
-        return self._record(EventKind.LOST, now, waited=now - life.last_sign, **_columns(failure))
+        # Receive times are whole nanoseconds: one rounded up may lie a hair after the moment of the loss.
+        return self._record(EventKind.LOST, now, waited=max(0.0, now - life.last_sign), **_columns(failure))
 
     def _lose(self, now: float, failure: Failure) -> list[Action]:
         life = self._open_life()
