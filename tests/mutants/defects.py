@@ -1,0 +1,267 @@
+"""Defects to plant, one at a time, and the tests that ought to notice; planting them is not done here.
+
+Each is a mistake that collectors really make, or made here once: a text of the source, what stands in its place, and
+the tests in which at least one must fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["DEFECTS", "Defect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """One planted defect.
+
+    Attributes
+    ----------
+    name
+        What is wrong then.
+    path
+        The module below ``wsresearch/``.
+    old, new
+        A text that occurs there exactly once, and its replacement.
+    tests
+        Below ``tests/``; one of them must fail.
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+DEFECTS: Final = (
+    # -- rules of reconnection ----------------------------------------------------------------------------------
+    Defect(
+        name="the policy starts anew on every opened connection",
+        path="reconnect/reset.py",
+        old="return opened and alive >= self.seconds",
+        new="return opened",
+        tests=("reconnect/test_reset.py", "collect/test_collector.py"),
+    ),
+    Defect(
+        name="the policy starts anew on any message",
+        path="reconnect/reset.py",
+        old="return opened and alive >= self.seconds",
+        new="return opened and messages",
+        tests=("reconnect/test_reset.py", "collect/test_collector.py"),
+    ),
+    Defect(
+        name="jitter is rounded to whole seconds",
+        path="reconnect/lifecycle.py",
+        old="delay, cause = drawn or 0.0, None",
+        new="delay, cause = float(round(drawn or 0.0)), None",
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+    ),
+    Defect(
+        name="the last permitted attempt is not the last",
+        path="reconnect/lifecycle.py",
+        old="self._streak > self.rules.max_attempts",
+        new="self._streak > self.rules.max_attempts + 1",
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+    ),
+    Defect(
+        name="attempts are not counted against the budget",
+        path="reconnect/lifecycle.py",
+        old="        self.budget.spend(now)\n",
+        new="",
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+    ),
+    Defect(
+        name="a restart gets a fresh budget",
+        path="collect/collector.py",
+        old="for at in past.attempts]",
+        new="for at in ()]",
+        tests=("collect/test_collector.py",),
+    ),
+    Defect(
+        name="certificate errors are tried again",
+        path="reconnect/causes.py",
+        old="        Cause.CERTIFICATE: _permanent(",
+        new="        Cause.CERTIFICATE: _three_strikes(",
+        tests=("reconnect/test_causes.py", "collect/test_transport.py"),
+    ),
+    Defect(
+        name="429 ends the run",
+        path="reconnect/causes.py",
+        old="429: _Rule(severity=Severity.WAIT, at_least=60.0)",
+        new='429: _permanent("wait")',
+        tests=("reconnect/test_causes.py",),
+    ),
+    Defect(
+        name="Retry-After is ignored",
+        path="reconnect/causes.py",
+        old="    if failure.retry_after is not None:\n",
+        new="    if failure.retry_after is None and failure.retry_after:\n",
+        tests=("reconnect/test_causes.py", "reconnect/test_lifecycle.py"),
+    ),
+    Defect(
+        name="a connection that never delivers is never a stall",
+        path="reconnect/lifecycle.py",
+        old="        self.deadline = now + self.rules.idle_timeout\n        return [self._record(EventKind.OPENED",
+        new="        self.deadline = None\n        return [self._record(EventKind.OPENED",
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+    ),
+    # -- the collector ------------------------------------------------------------------------------------------
+    Defect(
+        name="two reconnects for one loss",
+        path="collect/collector.py",
+        old='                self._opening = self._tasks.spawn(self._open(action.at), "open")\n',
+        new='                self._opening = self._tasks.spawn(self._open(action.at), "open")\n'
+        '                self._tasks.spawn(self._open(action.at), "open")\n',
+        tests=("collect/test_collector.py",),
+    ),
+    Defect(
+        name="a stop waits for the end of the backoff",
+        path="collect/collector.py",
+        old="        return await happens_before(self._wake, limit)\n",
+        new="        if limit is not None:\n            await limit\n            return False\n"
+        "        return await happens_before(self._wake, None)\n",
+        tests=("collect/test_collector.py", "simulation/test_days.py"),
+    ),
+    Defect(
+        name="the kernel's signals reach the collector",
+        path="collect/process.py",
+        old="        start_new_session=True,\n",
+        new="",
+        tests=("collect/test_process.py",),
+    ),
+    Defect(
+        name="a recycled pid passes for the collector",
+        path="collect/lock.py",
+        old="same = abs(process.create_time() - self.started) < _SAME_START",
+        new="same = process.is_running()",
+        tests=("collect/test_lock.py",),
+    ),
+    Defect(
+        name="two collectors on one directory",
+        path="collect/lock.py",
+        old="        lock.acquire()\n",
+        new="",
+        tests=("collect/test_lock.py", "collect/test_process.py"),
+    ),
+    Defect(
+        name="what is at or below the highest id is a duplicate",
+        path="collect/sequence.py",
+        old="        elif number in known.seen:\n",
+        new="        elif number <= high:\n",
+        tests=("collect/test_sequence.py",),
+    ),
+    Defect(
+        name="one absurd id moves the end of the sequence",
+        path="collect/sequence.py",
+        old="        if number - high - 1 > LEAP and not (",
+        new="        if number - high - 1 > 2**63 and not (",
+        tests=("collect/test_sequence.py",),
+    ),
+    # -- the disk -----------------------------------------------------------------------------------------------
+    Defect(
+        name="a journal's messages are not checked against their checksum",
+        path="capture/journal.py",
+        old="if len(message) != record.length or zlib.crc32(message) != record.crc:",
+        new="if len(message) != record.length:",
+        tests=("capture/test_journal.py",),
+    ),
+    Defect(
+        name="a record is written before its message",
+        path="capture/append.py",
+        old="        self._disk.write(data, content)\n        self._disk.write(index, record.pack(self.segment))\n",
+        new="        self._disk.write(index, record.pack(self.segment))\n        self._disk.write(data, content)\n",
+        tests=("capture/test_journal.py", "capture/test_writer.py", "capture/test_seal.py"),
+    ),
+    Defect(
+        name="Parquet files are listed before journals",
+        path="capture/scan.py",
+        old="    journals = set(layout.journals(table))  # first: see the argument above\n"
+        "    sealed: dict[Segment, Path] = {}\n    for path in layout.parquets(table):\n",
+        new="    sealed: dict[Segment, Path] = {}\n    listed = list(layout.parquets(table))\n"
+        "    journals = set(layout.journals(table))\n    for path in listed:\n",
+        tests=("capture/test_scan.py", "capture/test_reader.py"),
+    ),
+    Defect(
+        name="the journal goes before its Parquet file has its name",
+        path="capture/seal.py",
+        old="    disk.rename(temporary, layout.parquet_path(segment, date))\n",
+        new="    disk.unlink(layout.journal_path(segment))\n"
+        "    disk.rename(temporary, layout.parquet_path(segment, date))\n",
+        tests=("capture/test_seal.py",),
+    ),
+    Defect(
+        name="what was sealed is not read back",
+        path="capture/seal.py",
+        old="        if wrong:\n",
+        new="        if wrong and not segment:\n",
+        tests=("capture/test_seal.py",),
+    ),
+    Defect(
+        name="no folder is synced before the journal goes",
+        path="capture/seal.py",
+        old="        for folder in (path.parent, layout.table_dir(segment.table), layout.root):\n"
+        "            disk.fsync_dir(folder)\n",
+        new="",
+        tests=("drill/disk", "capture/test_seal.py"),
+    ),
+    Defect(
+        name="a journal is truncated under its readers",
+        path="capture/seal.py",
+        old="            with suppress(FileNotFoundError):\n                disk.unlink(name)\n    disk.fsync_dir",
+        new="            with suppress(FileNotFoundError):\n                os.truncate(name, 0)\n"
+        "                disk.unlink(name)\n    disk.fsync_dir",
+        tests=("capture/test_follow.py", "capture/test_reader.py", "drill/disk"),
+    ),
+    Defect(
+        name="a segment crosses midnight",
+        path="capture/writer.py",
+        old='        if ends["min"].as_py() // _NS_A_DAY == ends["max"].as_py() // _NS_A_DAY:\n',
+        new='        if ends["min"].as_py() <= ends["max"].as_py():\n',
+        tests=("capture/test_writer.py",),
+    ),
+    Defect(
+        name="others may read what was collected",
+        path="capture/disk.py",
+        old="_FOLDER_MODE: Final = 0o700",
+        new="_FOLDER_MODE: Final = 0o755",
+        tests=("capture/test_writer.py", "capture/test_identity.py", "capture/test_seal.py"),
+    ),
+    Defect(
+        name="a symbolic link is followed out of the capture",
+        path="capture/journal.py",
+        old="os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK",
+        new="os.O_RDONLY | os.O_NONBLOCK",
+        tests=("capture/test_journal.py", "capture/test_reader.py"),
+    ),
+    # -- what people see ----------------------------------------------------------------------------------------
+    Defect(
+        name="text of the server is markup",
+        path="markup.py",
+        old="return content if isinstance(content, Markup) else html.escape(content, quote=True)",
+        new="return content",
+        tests=("test_markup.py", "notebook/test_report.py", "notebook/test_board.py"),
+    ),
+    Defect(
+        name="secrets are told",
+        path="safetext.py",
+        old='    line = redact(" ".join("".join(shown).split()))\n',
+        new='    line = " ".join("".join(shown).split())\n',
+        tests=("test_safetext.py",),
+    ),
+    Defect(
+        name="text of the server turns its neighbours round",
+        path="safetext.py",
+        old='(" " if unicodedata.category(c)[0] == "C" or',
+        new='(" " if unicodedata.category(c) == "Cc" or',
+        tests=("test_safetext.py",),
+    ),
+    Defect(
+        name="an outage that is not over looks like one that is",
+        path="study/outages.py",
+        old="",
+        new="",
+        tests=("study/test_outages.py",),
+    ),
+)
