@@ -293,6 +293,7 @@ class Capture(Reader):
 
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
+        from wsresearch.notebook.gap_distribution import idle_timeout_of
         from wsresearch.notebook.report import report_html
 
         identity, events, totals = self.identity, self.events(), self.totals()
@@ -311,7 +312,7 @@ class Capture(Reader):
             trades_count=totals.trades,
             trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),
-            idle_timeout=identity.config.get("idle_timeout"),
+            idle_timeout=idle_timeout_of(self),
         )
 
 

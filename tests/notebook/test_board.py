@@ -76,6 +76,12 @@ def test_what_must_not_be_overlooked(seen: Seen, level: Level, words: str) -> No
     assert f"wsr-alarm {level}" in board.banner([alarm])
 
 
+def test_a_long_message_is_told_to_its_end() -> None:
+    """What to do stands last, after a path and several symbols."""
+    text = f"'/{'a' * 300}/btc' is a capture of BTCUSDT, not ETHUSDT: choose another directory"
+    assert _words(board.banner([board.Alarm(level=Level.WRONG, text=text)])) == text
+
+
 def test_all_is_well_says_nothing() -> None:
     """No banner while it collects, backs off or was stopped on purpose."""
     for state in (State.OPEN, State.BACKING_OFF, State.CONNECTING, State.STOPPED, State.IDLE):

@@ -30,8 +30,8 @@ from wsresearch.study.rows import read_events
 __all__ = ["gaps_vs_backoff"]
 
 _TRADE_COLUMNS: Final = ("recv_time", "connection")
-_MOST_GAPS: Final = 5_000
-"""Of more ordinary gaps the longest are drawn: below them the axis is full."""
+_PER_DECADE: Final = 400
+"""Ordinary gaps that are drawn at most in each decade: it has fewer pixels, and a week has a hundred thousand gaps."""
 
 _ARROW: Final = 13
 """Length of the arrow of a censored outage in points."""
@@ -125,6 +125,13 @@ def _explain_sizes(ax: Axes, lost: pa.Table, colours: Palette) -> None:
     legend_beside(ax, colours, "ids lost", marks)
 
 
+def _thinned(lengths: Floats) -> Floats:
+    """Return of rising lengths the longest in each 400th of a decade, so that every place that has a gap keeps one."""
+    place = np.floor(_PER_DECADE * np.log10(np.maximum(lengths, 1e-9)))
+    last: Floats = lengths[np.append(place[1:] != place[:-1], True)]
+    return last
+
+
 def _finding(lost: pa.Table, ordinary: Floats, *, longer_than: float) -> tuple[str, str]:
     """Say in a line what the picture shows, and in another what stands out."""
     quiet = ""
@@ -210,7 +217,7 @@ def gaps_vs_backoff(
     ax.plot(line, line, color=colours.muted, linewidth=1.2, zorder=2, gid="y = x")
     marks = _draw_outages(ax, lost, colours) if len(lost) else []
     if len(ordinary):
-        drawn = ordinary[-_MOST_GAPS:]
+        drawn = _thinned(ordinary)
         ticks = ax.plot(np.zeros(len(drawn)), drawn, transform=ax.get_yaxis_transform(), gid="ordinary gaps")[0]
         ticks.set(color=colours.muted, linestyle="none", marker=TICKRIGHT, markersize=9)
         ticks.set(alpha=0.8, zorder=3, clip_on=False)

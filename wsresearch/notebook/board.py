@@ -19,6 +19,7 @@ from wsresearch.notebook.live import Seen
 from wsresearch.notebook.pictures import Drawn
 from wsresearch.notebook.words import cause_label, counted, duration, moment
 from wsresearch.reconnect.actions import State
+from wsresearch.safetext import MAX_MESSAGE
 
 __all__ = [
     "Alarm",
@@ -137,7 +138,10 @@ def _of_status(status: Status, last_words: str, now: datetime) -> Iterable[Alarm
 def banner(told: Sequence[Alarm]) -> Markup:
     """Return the alarms, one below the other; empty if there are none."""
     return joined(
-        *(element("div", foreign(alarm.text), class_=f"wsr-alarm {alarm.level}", role="alert") for alarm in told)
+        *(
+            element("div", foreign(alarm.text, limit=MAX_MESSAGE), class_=f"wsr-alarm {alarm.level}", role="alert")
+            for alarm in told
+        )
     )
 
 
@@ -152,7 +156,7 @@ def heading(seen: Seen | None) -> Markup:
         if config.get(key) is not None
     ]
     title = element("span", foreign(f"{identity.venue}: {', '.join(identity.symbols)}"), class_="wsr-title")
-    return joined(title, "  ", element("span", foreign(" · ".join(facts)), class_="wsr-quiet"))
+    return joined(title, "  ", element("span", foreign(" · ".join(facts), limit=MAX_MESSAGE), class_="wsr-quiet"))
 
 
 def badge(status: Status | None, doing: str = "") -> Markup:

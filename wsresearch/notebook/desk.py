@@ -24,7 +24,7 @@ from wsresearch.notebook.pictures import Picture, live_pictures
 from wsresearch.notebook.recent import Stretch
 from wsresearch.notebook.shown import Shown
 from wsresearch.reconnect.actions import State
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 
 __all__ = ["Collected", "Face", "Panel", "View"]
 
@@ -196,7 +196,7 @@ class Panel(Shown):
             try:
                 job()
             except (WsresearchError, OSError) as error:
-                self.error = safe(str(error), limit=400)
+                self.error = safe(str(error), limit=MAX_MESSAGE)
             finally:
                 self._doing = ""
 

@@ -210,6 +210,8 @@ def label_lanes(ax: Axes, scene: Scene) -> None:
     for lane in (OPEN, WAITING, AWAY):
         left, right = scene.in_lane(lane)
         beside(ax, scene.palette, (lane.bottom + lane.top) / 2, share(float((right - left).sum()), days))
+    if not len(scene.outages):
+        beside(ax, scene.palette, (OUTAGES.bottom + OUTAGES.top) / 2, "none")
     failed = sum(outcome == "failed" for outcome in scene.attempts["outcome"].to_pylist())
     tries = counted(len(scene.attempts), "attempt") + (f",\n{failed:,} failed" if failed else "")
     beside(ax, scene.palette, (CONNECTING.bottom + CONNECTING.top) / 2, tries)

@@ -23,7 +23,7 @@ from wsresearch.notebook.canvas import nanoseconds
 from wsresearch.notebook.recent import Recent, Stretch, as_of, clamped
 from wsresearch.notebook.strand import Strand
 from wsresearch.reconnect.actions import State
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 from wsresearch.schema import STATS, EventKind, TableName
 from wsresearch.study.outages import outages
 from wsresearch.study.rows import Event, plain_rows, read_events
@@ -172,7 +172,7 @@ class Live:
         try:
             return step()
         except (CaptureError, OSError) as error:
-            problems.append(safe(str(error), limit=400))
+            problems.append(safe(str(error), limit=MAX_MESSAGE))
             return None
 
     def _take_new(self) -> None:
@@ -272,7 +272,7 @@ class Live:
         try:
             return strand.fetch()
         except CaptureDamaged as error:
-            self._lost.append(safe(str(error), limit=400))
+            self._lost.append(safe(str(error), limit=MAX_MESSAGE))
             return strand.rows.slice(0, 0)
 
     def _take_inventory(self) -> None:
@@ -324,7 +324,7 @@ class Live:
         """Return what the newest event that explains something says, if nothing has happened since."""
         for row in reversed(self._rows):
             if row.kind in {EventKind.ERROR, EventKind.GAVE_UP}:
-                return safe(row.detail or "", limit=400)
+                return safe(row.detail or "", limit=MAX_MESSAGE)
             if row.kind in ENTERS or row.kind == EventKind.FIRST_MESSAGE:
                 break
         return ""
