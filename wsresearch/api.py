@@ -264,10 +264,9 @@ class Capture(Reader):
     def panel(self, *, stretch: str = "1 h", palette: str = "light") -> Panel:
         """Return a panel that shows and steers this capture; parameters as for :func:`panel`."""
         from wsresearch.notebook.desk import Panel
-        from wsresearch.notebook.form import Form
         from wsresearch.notebook.panel import PanelFace
 
-        return Panel(PanelFace(Form(), stretch=stretch, palette=palette), capture=self)
+        return Panel(PanelFace(stretch=stretch, palette=palette), capture=self)
 
     def watch(self, seconds: float = 60.0, *, stretch: str = "1 h", palette: str = "light") -> None:
         """Show the same in the foreground for so long, without widgets; interrupting leaves it as it is.

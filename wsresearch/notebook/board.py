@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wsresearch.collect.status import Status
 from wsresearch.markup import Markup, element, foreign, joined
 from wsresearch.notebook.live import Seen
-from wsresearch.notebook.pictures import Drawn
 from wsresearch.notebook.words import cause_label, counted, duration, moment
 from wsresearch.reconnect.actions import State
 from wsresearch.safetext import MAX_MESSAGE
+
+if TYPE_CHECKING:  # words appear before matplotlib is loaded
+    from wsresearch.notebook.pictures import Drawn
 
 __all__ = [
     "Alarm",

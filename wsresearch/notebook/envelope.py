@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.schema import STATS
 from wsresearch.study.rows import checked
 

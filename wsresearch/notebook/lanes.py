@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
-from wsresearch.notebook.canvas import nanoseconds, note, shifted
+from wsresearch.notebook.canvas import note, shifted
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.marks import Floats, add_boxes, add_marks, add_segments
 from wsresearch.notebook.palette import Palette
 from wsresearch.notebook.scene import AWAY, CONNECTING, LANES, LOST, OPEN, OUTAGES, WAITING, Lane, Scene

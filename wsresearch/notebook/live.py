@@ -19,7 +19,7 @@ from wsresearch.capture.scan import places
 from wsresearch.collect.lock import holder_of
 from wsresearch.collect.status import COUNTED, ENTERS, Status, read_status, status_after
 from wsresearch.errors import CaptureDamaged, CaptureError
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.recent import Recent, Stretch, as_of, clamped
 from wsresearch.notebook.strand import Strand
 from wsresearch.reconnect.actions import State
