@@ -293,6 +293,7 @@ class Capture(Reader):
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
         from wsresearch.notebook.gap_distribution import idle_timeout_of
+        from wsresearch.notebook.inventory import Inventory
         from wsresearch.notebook.report import report_html
 
         identity, events, totals = self.identity, self.events(), self.totals()
@@ -312,6 +313,7 @@ class Capture(Reader):
             trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),
             idle_timeout=idle_timeout_of(self),
+            missing=Inventory(self._layout).take(),
         )
 
 

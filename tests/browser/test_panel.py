@@ -201,6 +201,14 @@ def test_what_is_wrong_is_told_in_the_panel(
     panel.press("dark")
     notebook.theme("dark")
     keep("panel-wrong-dark", panel.place)
+    # A venue does not say no to a symbol that it does not know: it stays silent.
+    panel.fill(**good | {"symbols": "nosuchusdt"})
+    panel.press("Start")
+    panel.becomes("open")
+    panel.says("no trade yet: does the venue know these symbols?")
+    keep("panel-unknown-symbol-dark", panel.place)
+    panel.press("Stop")
+    panel.becomes("stopped")
     assert not notebook.complaints(1)
 
 

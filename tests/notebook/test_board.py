@@ -64,7 +64,11 @@ def test_the_badge_counts_down() -> None:
             Level.WRONG,
             "The collector is alive but has written nothing for 9 s",
         ),
-        (_seen(State.OPEN, trades=0), Level.ODD, "Open for 1 min and no trade yet: does the venue know these symbols?"),
+        (
+            _seen(State.OPEN, trades=0),
+            Level.WRONG,
+            "Open for 1 min and no trade yet: does the venue know these symbols?",
+        ),
         (replace(_seen(State.OPEN), last_words="2: Invalid request"), Level.ODD, "2: Invalid request"),
         (Seen(status=None, identity=None, problems=("it is gone",)), Level.WRONG, "it is gone"),
     ],

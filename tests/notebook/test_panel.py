@@ -24,6 +24,7 @@ from wsresearch.notebook.desk import Panel
 from wsresearch.notebook.form import Form
 from wsresearch.notebook.panel import PanelFace
 from wsresearch.reconnect.actions import State
+from wsresearch.schema import TableName
 
 PATIENCE = 30.0
 NO_LIMIT = 600.0
@@ -368,6 +369,68 @@ def test_a_capture_that_goes_away_is_missed(recording: Recording, close: Callabl
     assert "was it moved or removed?" in words(panel)
     assert [image.value for image in widgets(panel, Image)] == drawn
     assert not panel.is_static
+
+
+def alarms(panel: Panel) -> list[str]:
+    """What is red."""
+    banner = panel._face._banner.value  # type: ignore[attr-defined]
+    assert banner.count("wsr-alarm") == banner.count('"wsr-alarm wrong"')
+    return Elements(banner).words
+
+
+@pytest.mark.parametrize("spoilt", ["deleted", "damaged", "torn", "nothing"])
+def test_what_is_missing_is_red_and_the_rest_is_drawn(
+    spoilt: str, recording: Recording, close: Callable[[Panel], Panel]
+) -> None:
+    """A file deleted under our feet, a damaged one, a journal that is being written: three pictures all the same."""
+    for _ in range(3):
+        recording.outage()
+        recording.write()
+        recording.rotate()
+    recording.outage()
+    recording.log.add("stopped", cause="stop")
+    recording.write()
+    second = recording.layout.parquets(TableName.EVENTS)[1]
+    (journal,) = recording.root.glob("journal/events-*.arrows")
+    if spoilt == "deleted":
+        second.unlink()
+    elif spoilt == "damaged":
+        second.write_bytes(b"PAR1" * 100)
+    elif spoilt == "torn":
+        with journal.open("ab") as file:
+            file.write(b"half of a batch")
+    panel = close(opened(Collector(recording.root))).refresh()
+    told = alarms(panel)
+    if spoilt == "deleted":
+        assert told == ["segment 2 of events: not there any more, so what it held is not shown"]
+    elif spoilt == "damaged":
+        assert len(told) == 1
+        assert "events-000000000002.parquet" in told[0]
+    else:
+        assert told == []
+    assert "4 outages" in words(panel)
+    assert [image.value[:4] for image in widgets(panel, Image)] == [b"\x89PNG"] * 3
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_without_data_it_says_so(tmp_path: Path, close: Callable[[Panel], Panel], *, events: bool) -> None:
+    """A capture just made, and one with events only: state and pictures, which say that there is nothing to see."""
+    recording = Recording(tmp_path / "bare")
+    if events:
+        recording.log.connect()
+        recording.log.wait(20)
+        recording.log.add("error", cause="unknown", detail="an event of a kind that is not known")
+        recording.write(stats=False)
+    with recording.alive():
+        panel = close(opened(Collector(recording.root))).refresh()
+    assert ("\nopen" if events else "\nidle") in words(panel)
+    assert "No outage so far." in words(panel)
+    shown = [picture.drawn.words for picture in panel._pictures or () if picture.drawn is not None]
+    assert len(shown) == 3
+    assert shown[2] == "No second has been counted yet"
+    if events:
+        assert [told[:47] for told in alarms(panel)] == ["The collector is alive but has written nothing "]
+    recording.writer.close()
 
 
 def test_hostile_text_is_text(recording: Recording, kernel: dict[str, Any]) -> None:

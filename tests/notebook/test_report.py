@@ -17,7 +17,7 @@ from tests.study.eventlog import START_NS, EventLog, days, ns, trades
 from wsresearch import api
 from wsresearch.errors import UsageError
 from wsresearch.notebook.report import MOST_ROWS, report_html
-from wsresearch.schema import EVENTS
+from wsresearch.schema import EVENTS, TableName
 from wsresearch.study import gaps, outages
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m$\\frac$"
@@ -162,6 +162,20 @@ def test_a_configuration_from_elsewhere_may_be_anything(recording: Recording, va
     assert "than the idle timeout" not in " ".join(str(each.get("alt")) for tag, each in page.elements if tag == "img")
     assert "img src=x" not in capture.report_html().replace("&lt;img src=x&gt;", "")
     assert Elements(capture._repr_html_()).elements
+
+
+def test_what_is_missing_is_told_above_everything(recording: Recording) -> None:
+    """A file deleted under our feet: the report is made of what there is, and says in red what is not."""
+    for _ in range(3):
+        recording.outage()
+        recording.write()
+        recording.rotate()
+    capture = api.open_capture(recording.root)
+    assert "wrong" not in [each.get("class") for _, each in Elements(capture.report_html()).elements]
+    recording.layout.parquets(TableName.EVENTS)[1].unlink()
+    page = Elements(capture.report_html())
+    assert "segment 2 of events: not there any more, so what it held is not shown" in page.words
+    assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
 
 
 def test_the_phases_of_an_outage_are_a_bar() -> None:

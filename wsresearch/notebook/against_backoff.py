@@ -62,13 +62,19 @@ def _scale(ax: Axes, palette: Palette, waited: Floats, silence: Floats) -> float
     bottom = 0.7 * float(silence.min())
     ax.set_ylim(bottom if bottom > first else 0.0, high)
     decades = first * 10.0 ** np.arange(np.ceil(np.log10(high / first)) + 1)
-    named = (1, 2, 5) if len(decades) <= 3 else (1,)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(FixedLocator([0.0, *np.outer(decades, named).ravel()]))
+        axis.set_major_locator(FixedLocator(_ticks(decades, *axis.get_view_interval())))
         axis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:,.10g}"))
     between = np.outer(decades, np.arange(2, 10)).ravel()
     add_minor_ticks(ax, palette, x=between, y=between)
     return high
+
+
+def _ticks(decades: Floats, low: float, high: float) -> list[float]:
+    """Return 0, the decades, and as many of the numbers between them as an axis of this length has room for."""
+    inside = np.log10(high / max(low, decades[0]))
+    named = (1,) if inside > 3 else (1, 2, 5) if inside > 0.8 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8)
+    return [0.0, *np.outer(decades, named).ravel().tolist()]
 
 
 def _draw_outages(ax: Axes, lost: pa.Table, colours: Palette) -> list[Sign]:

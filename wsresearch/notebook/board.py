@@ -38,7 +38,8 @@ __all__ = [
 
 _QUIET: Final = "the collector has written nothing"
 _SILENT: Final = 10.0
-"""Seconds after which an open connection without a trade is worth a word."""
+"""Seconds after which an open connection is red if there was never a trade: a venue does not say no to a symbol that
+it does not know, it stays silent."""
 
 
 class Level(StrEnum):
@@ -134,7 +135,7 @@ def _of_status(status: Status, last_words: str, now: datetime) -> Iterable[Alarm
         waited = 0.0 if status.since is None else (now - status.since).total_seconds()
         if not status.trades and waited > _SILENT:
             text = f"Open for {duration(waited)} and no trade yet: does the venue know these symbols?"
-            yield Alarm(level=Level.ODD, text=text)
+            yield Alarm(level=Level.WRONG, text=text)
 
 
 def banner(told: Sequence[Alarm]) -> Markup:
@@ -153,8 +154,13 @@ def heading(seen: Seen | None) -> Markup:
         return Markup("")
     identity, config = seen.identity, seen.identity.config
     facts = [
-        f"{name} {config[key]}"
-        for name, key in (("", "policy"), ("reset", "reset"), ("idle timeout", "idle_timeout"), ("url", "url"))
+        f"{name} {config[key]}{unit}".strip()
+        for name, key, unit in (
+            ("", "policy", ""),
+            ("reset", "reset", ""),
+            ("idle timeout", "idle_timeout", " s"),
+            ("url", "url", ""),
+        )
         if config.get(key) is not None
     ]
     title = element("span", foreign(f"{identity.venue}: {', '.join(identity.symbols)}"), class_="wsr-title")

@@ -189,7 +189,7 @@ def close_fonts() -> None:
 
     It keeps those of the last 64 fonts, each thread's apart; whoever draws next opens its own again.
     """
-    kept = getattr(font_manager, "_get_font", None)
+    kept: Any = getattr(font_manager, "_get_font", None)
     if hasattr(kept, "cache_clear"):
         kept.cache_clear()
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 from wsresearch.capture.identity import Identity, read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import capture_is_there
-from wsresearch.capture.scan import places
 from wsresearch.collect.lock import holder_of
 from wsresearch.collect.status import COUNTED, ENTERS, Status, read_status, status_after
 from wsresearch.errors import CaptureDamaged, CaptureError
 from wsresearch.notebook.columns import nanoseconds
+from wsresearch.notebook.inventory import Inventory
 from wsresearch.notebook.recent import Recent, Stretch, as_of, clamped
 from wsresearch.notebook.strand import Strand
 from wsresearch.reconnect.actions import State
@@ -116,8 +116,8 @@ class Live:
         self._written: int | None = None
         self._newest: pa.Table | None = None
         self._lost: list[str] = []
-        self._missing: list[str] = []
-        self._known: dict[TableName, set[int]] = {}
+        self._missing: tuple[str, ...] = ()
+        self._inventory = Inventory(self._layout)
         self._inventory_at = 0.0
 
     def look(self, *, now: datetime | None = None, patience: float = 0.1) -> Seen:
@@ -280,15 +280,7 @@ class Live:
         began = time.monotonic()
         if began < self._inventory_at:
             return
-        missing = []
-        for table in TableName:
-            there = {place.segment.number for place in places(self._layout, table)}
-            known = self._known[table] = self._known.get(table, set()) | there
-            if gone := sorted(set(range(1, max(known, default=0) + 1)) - there):
-                which = ", ".join(map(str, gone[:5])) + (", …" if len(gone) > 5 else "")
-                noun = "segment" if len(gone) == 1 else "segments"
-                missing.append(f"{noun} {which} of {table}: not there any more, so what it held is not shown")
-        self._missing = missing
+        self._missing = self._inventory.take()
         took = time.monotonic() - began
         self._inventory_at = began + max(_INVENTORY, took / _INVENTORY_SHARE)
 
