@@ -402,7 +402,7 @@ def test_what_is_missing_is_red_and_the_rest_is_drawn(
     panel = close(opened(Collector(recording.root))).refresh()
     told = alarms(panel)
     if spoilt == "deleted":
-        assert told == ["segment 2 of events: not there any more, so what it held is not shown"]
+        assert told == ["segment 2 of events is not there: what it held, if anything, is not shown"]
     elif spoilt == "damaged":
         assert len(told) == 1
         assert "events-000000000002.parquet" in told[0]

@@ -174,7 +174,7 @@ def test_what_is_missing_is_told_above_everything(recording: Recording) -> None:
     assert "wrong" not in [each.get("class") for _, each in Elements(capture.report_html()).elements]
     recording.layout.parquets(TableName.EVENTS)[1].unlink()
     page = Elements(capture.report_html())
-    assert "segment 2 of events: not there any more, so what it held is not shown" in page.words
+    assert "segment 2 of events is not there: what it held, if anything, is not shown" in page.words
     assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
 
 

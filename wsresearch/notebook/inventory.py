@@ -15,6 +15,8 @@ _NAMED = 5
 class Inventory:
     """Looks after the segments of a capture, whose numbers rise one by one.
 
+    A number is used up even if a full disk let its segment not begin, so one that is missing may have held nothing.
+
     Parameters
     ----------
     layout
@@ -39,6 +41,6 @@ class Inventory:
             known = self._known[table] = self._known.get(table, set()) | there
             if gone := sorted(set(range(1, max(known, default=0) + 1)) - there):
                 which = ", ".join(map(str, gone[:_NAMED])) + (", …" if len(gone) > _NAMED else "")
-                noun = "segment" if len(gone) == 1 else "segments"
-                missing.append(f"{noun} {which} of {table}: not there any more, so what it held is not shown")
+                are, it = ("segment {} of {} is", "it") if len(gone) == 1 else ("segments {} of {} are", "they")
+                missing.append(f"{are.format(which, table)} not there: what {it} held, if anything, is not shown")
         return tuple(missing)
