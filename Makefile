@@ -13,7 +13,7 @@ export CHROMIUM
 
 help:
 	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
-	@echo "make test          lint, types and tests"
+	@echo "make test          lint, types, tests and the notebooks"
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
 	@echo "make bench         the measurements in benchmarks/"
@@ -58,6 +58,7 @@ lint: $(VENV)/.dev
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --nbmake notebooks
 
 # Where there is no Chromium and no way to get it, this says so and fails nothing: the other tests stand for themselves.
 test-browser: $(VENV)/.browser $(OLD_KERNEL)/.ready

@@ -17,6 +17,7 @@ def main() -> int:
         jobs.append(["benchmarks.recording", *recording])
     else:
         print("no recording beside the project: only generated trades are measured")
+    jobs.append(["benchmarks.panel"])
     return max(subprocess.run([sys.executable, "-m", *job], check=False).returncode for job in jobs)
 
 

@@ -7,7 +7,6 @@ versions of the kernel and models of widgets, which nobody can show without a ke
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import nbformat
-from nbclient import NotebookClient
+from nbmake.nb_run import NotebookRun
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOTEBOOKS: Final = ROOT / "notebooks"
@@ -27,42 +26,25 @@ _MACHINE: Final = re.compile(r"/(?:home|root|tmp|work|Users|var)/[\w.-]+|\bpid \
 """What would tell of the machine that ran it."""
 
 
-def execute(
-    path: Path,
-    *,
-    folder: Path | None = None,
-    patience: float = 300.0,
-    checks: str = "",
-    env: dict[str, str] | None = None,
-) -> Any:
-    """Run a notebook in a kernel of its own and return it; a cell that raises, raises.
+def execute(path: Path, *, patience: int = 300) -> Any:
+    """Run a notebook, where it lies and as the tests do, and return it with its outputs; the file is not changed.
 
     Parameters
     ----------
     path
-        The notebook; it is not changed.
-    folder
-        Where its kernel starts; where the notebook lies, if nothing is said.
+        The notebook.
     patience
         Seconds that one cell may take.
-    checks
-        Code to run after the last cell, such as assertions on its results.
-    env
-        Variables for the kernel beside those of this process.
+
+    Raises
+    ------
+    RuntimeError
+        If a cell raises, with its traceback.
     """
-    notebook = nbformat.read(path, as_version=4)
-    if checks:
-        notebook.cells.append(nbformat.v4.new_code_cell(checks))
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    client = NotebookClient(
-        notebook,
-        timeout=patience,
-        startup_timeout=120,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder or path.parent)}},
-        store_widget_state=False,
-    )
-    return client.execute(env={**os.environ, **(env or {}), "PYTHONPATH": os.pathsep.join(paths)})
+    done = NotebookRun(path, patience).execute()
+    if done.error is not None:
+        raise RuntimeError(f"{path.name}: {done.error.trace}")
+    return done.nb
 
 
 def clean(notebook: Any, *, name: str) -> Any:

@@ -264,10 +264,9 @@ class Capture(Reader):
     def panel(self, *, stretch: str = "1 h", palette: str = "light") -> Panel:
         """Return a panel that shows and steers this capture; parameters as for :func:`panel`."""
         from wsresearch.notebook.desk import Panel
-        from wsresearch.notebook.form import Form
         from wsresearch.notebook.panel import PanelFace
 
-        return Panel(PanelFace(Form(), stretch=stretch, palette=palette), capture=self)
+        return Panel(PanelFace(stretch=stretch, palette=palette), capture=self)
 
     def watch(self, seconds: float = 60.0, *, stretch: str = "1 h", palette: str = "light") -> None:
         """Show the same in the foreground for so long, without widgets; interrupting leaves it as it is.
@@ -293,6 +292,8 @@ class Capture(Reader):
 
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
+        from wsresearch.notebook.gap_distribution import idle_timeout_of
+        from wsresearch.notebook.inventory import Inventory
         from wsresearch.notebook.report import report_html
 
         identity, events, totals = self.identity, self.events(), self.totals()
@@ -311,7 +312,8 @@ class Capture(Reader):
             trades_count=totals.trades,
             trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),
-            idle_timeout=identity.config.get("idle_timeout"),
+            idle_timeout=idle_timeout_of(self),
+            missing=Inventory(self._layout).take(),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Final
 
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_CHARACTERS, safe
 
 __all__ = ["Markup", "element", "foreign", "joined"]
 
@@ -46,6 +46,9 @@ def joined(*content: str) -> Markup:
     return Markup("".join(map(_escaped, content)))
 
 
-def foreign(text: object) -> Markup:
-    """Return foreign text as one isolated line: it can neither be markup nor turn its neighbours round."""
-    return element("bdi", safe("" if text is None else str(text)))
+def foreign(text: object, *, limit: int = MAX_CHARACTERS) -> Markup:
+    """Return foreign text as one isolated line: it can neither be markup nor turn its neighbours round.
+
+    What is longer than ``limit`` characters ends with an ellipsis.
+    """
+    return element("bdi", safe("" if text is None else str(text), limit=limit))

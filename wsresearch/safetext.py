@@ -10,10 +10,13 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["MAX_CHARACTERS", "redact", "safe"]
+__all__ = ["MAX_CHARACTERS", "MAX_MESSAGE", "redact", "safe"]
 
 MAX_CHARACTERS: Final = 200
 """Longest ``detail`` of an event row."""
+
+MAX_MESSAGE: Final = 1_000
+"""Longest message of ours that is shown: it may quote a path and several symbols, and what to do stands at its end."""
 
 # A scheme, then anything up to white space, a quote or an angle bracket.
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]+)", re.IGNORECASE)

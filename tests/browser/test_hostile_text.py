@@ -30,11 +30,14 @@ MARKUP = "<img src=x onerror=alert(1)>"
 HOSTILE = f"{MARKUP}\u202egnp.exe\u2066\u200b\x1b[31mred\x1b[0m\x07</td></table><b>"
 """What a server, a file or a directory's name may be: markup, letters that run backwards, a terminal's colours."""
 
+PLOTS = ("timeline", "gaps_vs_backoff", "recovery_phases", "gap_distribution", "lifetimes", "rate")
+
 SHOWN = (
     "capture",
     "print(repr(capture), capture.status, capture.report_text(), sep='\\n')",
     "capture.status",
-    "for draw in (wr.plots.timeline, wr.plots.gaps_vs_backoff):\n    display(draw(capture).figure)",
+    "capture.watch(0.1)",
+    f"for name in {PLOTS}:\n    display(getattr(wr.plots, name)(capture).figure)",
     "from pathlib import Path\nPath('report.html').write_text(capture.report_html(), encoding='utf-8');",
 )
 """Cells, each of which shows a capture another way; the last one writes the report beside the notebook."""
@@ -107,7 +110,7 @@ def test_a_servers_words_are_text_everywhere(
         notebook.run(at)
     panel.becomes("stopped")
     tables = [notebook.output(at) for at in range(cells - 3, cells - 1)]
-    is_only_text(notebook.watched, [panel.place, notebook.output(2), *tables])
+    is_only_text(notebook.watched, [panel.place, notebook.output(2), notebook.output(5), *tables])
     saved_and_reported(notebook, chromium, keep, "hostile-server")
 
 
@@ -124,14 +127,14 @@ def test_a_capture_from_elsewhere_is_text_everywhere(
     named = root.rename(root.with_name(f"{MARKUP}\u202egnp"))
 
     opening = f"import wsresearch as wr\ncapture = wr.open_capture({str(named)!r})"
-    notebook = opened([opening, "capture.panel()", *SHOWN])
+    notebook = opened([opening, "capture.panel()", *SHOWN, *TABLES])
     panel = PanelView(notebook.output(1))
-    for at in range(2 + len(SHOWN)):
+    for at in range(2 + len(SHOWN) + len(TABLES)):
         notebook.run(at)
     panel.becomes("stopped")
     panel.has_pictures()
     keep("hostile-capture-light", panel.place)
-    is_only_text(notebook.watched, [panel.place, notebook.output(2), notebook.output(3)])
+    is_only_text(notebook.watched, [panel.place, *(notebook.output(at) for at in (2, 3, 5))])
     panel.press("Start")
     panel.says(MARKUP)
     is_only_text(notebook.watched, [panel.place])

@@ -58,13 +58,29 @@ def test_a_busy_cell_is_not_in_the_data(opened: OpenNotebook, exchange: Exchange
     assert collector_of(root) == pid
 
 
+def contention() -> float:
+    """How many times as long as its CPU time work takes now, because others use the machine too; at least 1."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.2:
+        pass
+    return max(1.0, (time.monotonic() - began) / 0.2)
+
+
 def attaches(notebook: Notebook, panel: PanelView) -> float:
-    """Run the panel's cell and return the seconds until it shows the capture."""
+    """Run the cell with a panel in a kernel that has imported nothing yet; return the seconds until it tells a state.
+
+    They are those of a machine that has nothing else to do: what others take away is divided out. What a kernel that
+    is gone has left is taken out of the page first.
+    """
+    before = contention()
     panel.place.evaluate("output => { output.querySelectorAll('.wsr-badge').forEach(badge => badge.remove()); }")
     began = time.monotonic()
-    notebook.start(1)
+    notebook.start(3)
     panel.becomes("open")
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    slow = min(before, contention())
+    print(f"attached after {took:.2f} s on a machine that is {slow:.1f} times as slow as it is alone")
+    return took / slow
 
 
 def test_interrupt_and_restart_leave_the_capture_alone(
@@ -72,8 +88,7 @@ def test_interrupt_and_restart_leave_the_capture_alone(
 ) -> None:
     """Interrupted and restarted, the kernel takes nothing with it; a fresh panel is attached within a second."""
     endless = "import time\nwhile True:\n    time.sleep(0.1)"
-    # What has to be imported is imported first: that takes as long as the machine is slow, panel or no panel.
-    again = f"import ipywidgets, matplotlib.figure\nimport wsresearch as wr\ncapture = wr.open_capture({str(root)!r})"
+    again = f"import wsresearch as wr\nwr.open_capture({str(root)!r}).panel()"
     notebook = opened([collect(root, exchange), "capture.panel()", endless, again])
     panel = PanelView(notebook.output(1))
     for at in range(2):
@@ -94,13 +109,13 @@ def test_interrupt_and_restart_leave_the_capture_alone(
     assert collector_of(root) == pid
     until(lambda: capture.status.trades > before, "the capture goes on")
     keep("panel-of-a-kernel-that-is-gone", panel.place)
-    notebook.run(3)
-    # A machine that is busy with other things takes its time; the best of three is what the panel needs.
-    attached = [attaches(notebook, panel)]
+    fresh = PanelView(notebook.output(3))
+    attached = [attaches(notebook, fresh)]
     while attached[-1] >= 1 and len(attached) < 3:
-        attached.append(attaches(notebook, panel))
-    print("attached after", *(f"{seconds:.2f} s" for seconds in attached))
-    assert min(attached) < 1
-    panel.rises("trades")
+        notebook.restart()
+        attached.append(attaches(notebook, fresh))
+    assert min(attached) < 1, attached
+    fresh.rises("trades")
+    fresh.has_pictures()
     assert capture.outages().num_rows == 0
     assert collector_of(root) == pid

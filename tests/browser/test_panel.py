@@ -114,25 +114,27 @@ def name(fd):
     except FileNotFoundError:
         return ''  # that of the listing itself
 
-# Not counted: what ZeroMQ frees when it likes, IPython's history, and matplotlib's cache of the fonts of 64 threads.
-others = re.compile('eventfd|history.sqlite|profile_default|[.]ttf$|^$')
-print(json.dumps({
-    'threads': sorted(thread.name.rstrip('-0123456789') for thread in threading.enumerate()),
-    'widgets': len(ipywidgets.widgets.widget._instances),
-    'comms': len(get_ipython().kernel.comm_manager.comms),
-    'files': collections.Counter(file for fd in os.listdir('/proc/self/fd') if not others.search(file := name(fd))),
-}))
+# Not counted: what ZeroMQ frees when it likes, and IPython's history.
+others = re.compile('eventfd|history.sqlite|profile_default|^$')
+with panel._looking:  # a look under way has files open for a moment
+    print(json.dumps({
+        'threads': sorted(thread.name.rstrip('-0123456789') for thread in threading.enumerate()),
+        'widgets': len(ipywidgets.widgets.widget._instances),
+        'comms': len(get_ipython().kernel.comm_manager.comms),
+        'files': collections.Counter(file for fd in os.listdir('/proc/self/fd') if not others.search(file := name(fd))),
+    }))
 """
 
 
 def test_running_the_cell_again_leaks_nothing(opened: OpenNotebook, exchange: ExchangeProcess, root: Path) -> None:
     """After 20 runs of a panel's cell there are as many threads, widget models and open files as after two."""
-    notebook = opened([collect(root, exchange), "capture.panel()", COUNTS])
+    notebook = opened([collect(root, exchange), "panel = capture.panel()\npanel", COUNTS])
     panel = PanelView(notebook.output(1))
     notebook.run(0)
     for _ in range(2):
         notebook.run(1)
         panel.becomes("open")
+    panel.has_pictures()
     before = notebook.told(2)
     for _ in range(20):
         notebook.run(1)
@@ -199,6 +201,14 @@ def test_what_is_wrong_is_told_in_the_panel(
     panel.press("dark")
     notebook.theme("dark")
     keep("panel-wrong-dark", panel.place)
+    # A venue does not say no to a symbol that it does not know: it stays silent.
+    panel.fill(**good | {"symbols": "nosuchusdt"})
+    panel.press("Start")
+    panel.becomes("open")
+    panel.says("no trade yet: does the venue know these symbols?")
+    keep("panel-unknown-symbol-dark", panel.place)
+    panel.press("Stop")
+    panel.becomes("stopped")
     assert not notebook.complaints(1)
 
 

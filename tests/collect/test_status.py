@@ -336,6 +336,13 @@ def test_json_has_the_promised_keys() -> None:
     assert (document["state"], document["since"]) == ("backing_off", "2027-01-15T08:00:00+00:00")
 
 
+def test_a_cause_from_elsewhere_cannot_steer_the_terminal() -> None:
+    """In a capture that others made it is any text; a status is printed as one line of words."""
+    status = Status(state=State.BACKING_OFF, cause="\x1b[31mred\N{RIGHT-TO-LEFT OVERRIDE}\n\x07line")
+    assert str(status).endswith("red line")
+    assert status.in_words == "red line"
+
+
 def test_what_is_no_capture(tmp_path: Path, root: Path) -> None:
     """A directory that is none, or one of a later version, is an error of ours; nothing changes."""
     with pytest.raises(NotACapture):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.notebook.picture import legend, legend_texts, ten_thousand
 from tests.study.eventlog import START_NS, EventLog, days, ns, trades
-from wsresearch.notebook.against_backoff import gaps_vs_backoff
+from wsresearch.notebook.against_backoff import _thinned, gaps_vs_backoff
 from wsresearch.notebook.canvas import figure_png
 from wsresearch.schema import EVENTS
 from wsresearch.study import gaps, outages
@@ -193,3 +193,15 @@ def test_hostile_text_is_only_text() -> None:
     first = legend_texts(ax)[0]
     assert first.get_text() == "$\\frac$ <img> (1)"
     assert not first.get_parse_math()
+
+
+def test_of_a_hundred_thousand_ordinary_gaps_no_place_is_left_out() -> None:
+    """The axis shows shorter gaps too, not only the longest few thousand; where there is none it stays empty."""
+    lengths = np.sort(np.append(np.random.default_rng(1).uniform(1.0, 5.0, 100_000), [30.0, 200.0]))
+    drawn = _thinned(lengths)
+    assert len(drawn) < 1_000
+    assert drawn[-2:].tolist() == [30.0, 200.0]
+    assert drawn[0] < 1.01
+    between = np.diff(np.log10(drawn[:-2]))
+    assert between.max() < 2 / 400
+    assert set(drawn) <= set(lengths)

@@ -64,7 +64,11 @@ def test_the_badge_counts_down() -> None:
             Level.WRONG,
             "The collector is alive but has written nothing for 9 s",
         ),
-        (_seen(State.OPEN, trades=0), Level.ODD, "Open for 1 min and no trade yet: does the venue know these symbols?"),
+        (
+            _seen(State.OPEN, trades=0),
+            Level.WRONG,
+            "Open for 1 min and no trade yet: does the venue know these symbols?",
+        ),
         (replace(_seen(State.OPEN), last_words="2: Invalid request"), Level.ODD, "2: Invalid request"),
         (Seen(status=None, identity=None, problems=("it is gone",)), Level.WRONG, "it is gone"),
     ],
@@ -74,6 +78,12 @@ def test_what_must_not_be_overlooked(seen: Seen, level: Level, words: str) -> No
     (alarm,) = board.alarms(seen, now=NOW)
     assert (alarm.level, alarm.text) == (level, words)
     assert f"wsr-alarm {level}" in board.banner([alarm])
+
+
+def test_a_long_message_is_told_to_its_end() -> None:
+    """What to do stands last, after a path and several symbols."""
+    text = f"'/{'a' * 300}/btc' is a capture of BTCUSDT, not ETHUSDT: choose another directory"
+    assert _words(board.banner([board.Alarm(level=Level.WRONG, text=text)])) == text
 
 
 def test_all_is_well_says_nothing() -> None:

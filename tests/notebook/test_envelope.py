@@ -30,7 +30,8 @@ def test_a_row_tells_of_the_time_since_the_row_before_it() -> None:
 
 def test_two_rows_at_one_instant_are_no_infinite_rate() -> None:
     """A clock that stood still, or stepped back, gives a rate all the same."""
-    assert read_seconds(_stats([10, 10], trades=[4, 5])).rate.tolist() == [4, 50]
+    assert read_seconds(_stats([10, 10], trades=[4, 5])).rate.tolist() == [9]
+    assert read_seconds(_stats([10, 10], run=[1, 2], trades=[4, 5])).rate.tolist() == [4, 50]
 
 
 def test_what_is_unknown_is_no_zero() -> None:
@@ -74,3 +75,21 @@ def test_thinning_loses_no_extreme_and_no_trade(rows: list[tuple[float, float | 
     assert np.nanmin(pieces.low) == known.min()
     assert np.nanmax(pieces.mean) <= known.max() + 1e-6
     assert pieces.exact == (len(rows) <= most)
+
+
+def test_a_splinter_of_a_second_is_no_spike() -> None:
+    """The last row of a run may be 10 ms long: it is told with the second before it, in every sum, and not alone."""
+    seconds = read_seconds(
+        _stats(
+            [10, 11, 11.01, 20, 20.3, 20.6, 21.6],
+            run=[1, 1, 1, 2, 2, 2, 2],
+            trades=[100, 100, 5, 10, 3, 4, 10],
+            dropped=[0, 0, 7, 0, 0, 0, 0],
+            lag=[0.1, 0.2, 0.3, None, None, 0.5, 0.1],
+        )
+    )
+    assert (seconds.end / 1e9).tolist() == [10, 11.01, 20.6, 21.6]
+    assert seconds.trades.tolist() == [100, 105, 17, 10]
+    assert seconds.dropped.tolist() == [0, 7, 0, 0]
+    assert np.nanmax(seconds.lag) == 0.5
+    assert seconds.rate.max() < 104

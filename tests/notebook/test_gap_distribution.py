@@ -221,7 +221,7 @@ def test_many_outages_are_one_curve() -> None:
 
 def test_wrong_values_are_refused_and_text_is_plain() -> None:
     """The message names the value; nothing a server wrote is on the picture."""
-    for wrong in ({"longer_than": -1.0}, {"idle_timeout": float("nan")}):
+    for wrong in ({"longer_than": -1.0}, {"idle_timeout": float("nan")}, {"idle_timeout": "30"}):
         with pytest.raises(UsageError, match="give seconds, 0 or more"):
             gap_distribution(_log().table(), **wrong)
     ax = gap_distribution(days(5, span=60, causes=("$\\frac$",)).table(), title="$x$", palette="dark")

@@ -216,7 +216,7 @@ def test_a_file_that_was_deleted_is_missed(
         assert not live.look(patience=60).problems
     recording.layout.parquets(TableName.EVENTS)[1].unlink()
     seen = live.look(patience=60)
-    assert seen.problems == ("segment 2 of events: not there any more, so what it held is not shown",)
+    assert seen.problems == ("segment 2 of events is not there: what it held, if anything, is not shown",)
     assert seen.status is not None
     assert seen.outages == 3
     assert live.look().problems == seen.problems

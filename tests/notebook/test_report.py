@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 
 import pyarrow as pa
 import pytest
 
 from tests.elements import Elements
+from tests.notebook.recording import Recording
 from tests.notebook.test_rate import second, stats
 from tests.study.eventlog import START_NS, EventLog, days, ns, trades
+from wsresearch import api
 from wsresearch.errors import UsageError
 from wsresearch.notebook.report import MOST_ROWS, report_html
-from wsresearch.schema import EVENTS
+from wsresearch.schema import EVENTS, TableName
 from wsresearch.study import gaps, outages
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m$\\frac$"
@@ -143,6 +146,36 @@ def test_secrets_of_an_address_are_not_shown() -> None:
     document = report_html(_log().table(), facts={"url": "wss://me:pw@example.org/ws?key=abc"})
     assert "wss://example.org/ws?…" in document
     assert "abc" not in "".join(Elements(document).words)
+
+
+@pytest.mark.parametrize("value", ["30", "<img src=x>", None, True, [], -1, 0, 10**400, 1e300])
+def test_a_configuration_from_elsewhere_may_be_anything(recording: Recording, value: object) -> None:
+    """An idle timeout that is no time is not drawn; it is told as it stands, and nothing fails."""
+    recording.outage()
+    recording.write()
+    identity = recording.layout.identity
+    told = json.loads(identity.read_text(encoding="utf-8"))
+    told["config"] = {"policy": [value], "reset": {"a": value}, "idle_timeout": value}
+    identity.write_text(json.dumps(told), encoding="utf-8")
+    capture = api.open_capture(recording.root)
+    page = Elements(capture.report_html())
+    assert "than the idle timeout" not in " ".join(str(each.get("alt")) for tag, each in page.elements if tag == "img")
+    assert "img src=x" not in capture.report_html().replace("&lt;img src=x&gt;", "")
+    assert Elements(capture._repr_html_()).elements
+
+
+def test_what_is_missing_is_told_above_everything(recording: Recording) -> None:
+    """A file deleted under our feet: the report is made of what there is, and says in red what is not."""
+    for _ in range(3):
+        recording.outage()
+        recording.write()
+        recording.rotate()
+    capture = api.open_capture(recording.root)
+    assert "wrong" not in [each.get("class") for _, each in Elements(capture.report_html()).elements]
+    recording.layout.parquets(TableName.EVENTS)[1].unlink()
+    page = Elements(capture.report_html())
+    assert "segment 2 of events is not there: what it held, if anything, is not shown" in page.words
+    assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
 
 
 def test_the_phases_of_an_outage_are_a_bar() -> None:

@@ -20,6 +20,7 @@ from wsresearch.collect.recorder import NUMBERS_KEY, TOTALS_KEY
 from wsresearch.markup import Markup, element, foreign
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, in_words
+from wsresearch.safetext import safe
 from wsresearch.schema import EventKind, TableName
 
 __all__ = ["COUNTED", "ENTERS", "MARKER", "Status", "cause_after", "read_status", "status_after"]
@@ -242,7 +243,7 @@ def status_after(
     elif alive and state not in _ENDED and quiet > _QUIET_AFTER:
         cause = f"the collector has written nothing for {quiet:.0f} s"
     next_delay = None
-    if state is State.BACKING_OFF:
+    if state is State.BACKING_OFF and marker["delay"] is not None:
         next_delay = max(0.0, marker["delay"] - (now - marker["time"]).total_seconds())
     return Status(
         state=state,
@@ -315,4 +316,5 @@ def _noted(layout: Layout, place: Place | None, key: bytes, run: int) -> dict[st
 
 
 def _words(cause: str) -> str:
-    return in_words(Cause(cause)) if cause in set(Cause) else cause
+    # In a capture from elsewhere a cause may be any text.
+    return in_words(Cause(cause)) if cause in set(Cause) else safe(cause)

@@ -30,8 +30,8 @@ from wsresearch.study.rows import read_events
 __all__ = ["gaps_vs_backoff"]
 
 _TRADE_COLUMNS: Final = ("recv_time", "connection")
-_MOST_GAPS: Final = 5_000
-"""Of more ordinary gaps the longest are drawn: below them the axis is full."""
+_PER_DECADE: Final = 400
+"""Ordinary gaps that are drawn at most in each decade: it has fewer pixels, and a week has a hundred thousand gaps."""
 
 _ARROW: Final = 13
 """Length of the arrow of a censored outage in points."""
@@ -62,13 +62,19 @@ def _scale(ax: Axes, palette: Palette, waited: Floats, silence: Floats) -> float
     bottom = 0.7 * float(silence.min())
     ax.set_ylim(bottom if bottom > first else 0.0, high)
     decades = first * 10.0 ** np.arange(np.ceil(np.log10(high / first)) + 1)
-    named = (1, 2, 5) if len(decades) <= 3 else (1,)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(FixedLocator([0.0, *np.outer(decades, named).ravel()]))
+        axis.set_major_locator(FixedLocator(_ticks(decades, *axis.get_view_interval())))
         axis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:,.10g}"))
     between = np.outer(decades, np.arange(2, 10)).ravel()
     add_minor_ticks(ax, palette, x=between, y=between)
     return high
+
+
+def _ticks(decades: Floats, low: float, high: float) -> list[float]:
+    """Return 0, the decades, and as many of the numbers between them as an axis of this length has room for."""
+    inside = np.log10(high / max(low, decades[0]))
+    named = (1,) if inside > 3 else (1, 2, 5) if inside > 0.8 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8)
+    return [0.0, *np.outer(decades, named).ravel().tolist()]
 
 
 def _draw_outages(ax: Axes, lost: pa.Table, colours: Palette) -> list[Sign]:
@@ -123,6 +129,13 @@ def _explain_sizes(ax: Axes, lost: pa.Table, colours: Palette) -> None:
         size = float(np.sqrt(_sizes(np.array([ids], dtype=np.float64), len(lost))[0]))
         marks.append((f"{ids:,}" if ids < 1e6 else f"{ids:.0e}", key("o", colours.muted, size=size)))
     legend_beside(ax, colours, "ids lost", marks)
+
+
+def _thinned(lengths: Floats) -> Floats:
+    """Return of rising lengths the longest in each 400th of a decade, so that every place that has a gap keeps one."""
+    place = np.floor(_PER_DECADE * np.log10(np.maximum(lengths, 1e-9)))
+    last: Floats = lengths[np.append(place[1:] != place[:-1], True)]
+    return last
 
 
 def _finding(lost: pa.Table, ordinary: Floats, *, longer_than: float) -> tuple[str, str]:
@@ -210,7 +223,7 @@ def gaps_vs_backoff(
     ax.plot(line, line, color=colours.muted, linewidth=1.2, zorder=2, gid="y = x")
     marks = _draw_outages(ax, lost, colours) if len(lost) else []
     if len(ordinary):
-        drawn = ordinary[-_MOST_GAPS:]
+        drawn = _thinned(ordinary)
         ticks = ax.plot(np.zeros(len(drawn)), drawn, transform=ax.get_yaxis_transform(), gid="ordinary gaps")[0]
         ticks.set(color=colours.muted, linestyle="none", marker=TICKRIGHT, markersize=9)
         ticks.set(alpha=0.8, zorder=3, clip_on=False)

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wsresearch.collect.status import Status
 from wsresearch.markup import Markup, element, foreign, joined
 from wsresearch.notebook.live import Seen
-from wsresearch.notebook.pictures import Drawn
 from wsresearch.notebook.words import cause_label, counted, duration, moment
 from wsresearch.reconnect.actions import State
+from wsresearch.safetext import MAX_MESSAGE
+
+if TYPE_CHECKING:  # words appear before matplotlib is loaded
+    from wsresearch.notebook.pictures import Drawn
 
 __all__ = [
     "Alarm",
@@ -35,7 +38,8 @@ __all__ = [
 
 _QUIET: Final = "the collector has written nothing"
 _SILENT: Final = 10.0
-"""Seconds after which an open connection without a trade is worth a word."""
+"""Seconds after which an open connection is red if there was never a trade: a venue does not say no to a symbol that
+it does not know, it stays silent."""
 
 
 class Level(StrEnum):
@@ -131,13 +135,16 @@ def _of_status(status: Status, last_words: str, now: datetime) -> Iterable[Alarm
         waited = 0.0 if status.since is None else (now - status.since).total_seconds()
         if not status.trades and waited > _SILENT:
             text = f"Open for {duration(waited)} and no trade yet: does the venue know these symbols?"
-            yield Alarm(level=Level.ODD, text=text)
+            yield Alarm(level=Level.WRONG, text=text)
 
 
 def banner(told: Sequence[Alarm]) -> Markup:
     """Return the alarms, one below the other; empty if there are none."""
     return joined(
-        *(element("div", foreign(alarm.text), class_=f"wsr-alarm {alarm.level}", role="alert") for alarm in told)
+        *(
+            element("div", foreign(alarm.text, limit=MAX_MESSAGE), class_=f"wsr-alarm {alarm.level}", role="alert")
+            for alarm in told
+        )
     )
 
 
@@ -147,12 +154,17 @@ def heading(seen: Seen | None) -> Markup:
         return Markup("")
     identity, config = seen.identity, seen.identity.config
     facts = [
-        f"{name} {config[key]}"
-        for name, key in (("", "policy"), ("reset", "reset"), ("idle timeout", "idle_timeout"), ("url", "url"))
+        f"{name} {config[key]}{unit}".strip()
+        for name, key, unit in (
+            ("", "policy", ""),
+            ("reset", "reset", ""),
+            ("idle timeout", "idle_timeout", " s"),
+            ("url", "url", ""),
+        )
         if config.get(key) is not None
     ]
     title = element("span", foreign(f"{identity.venue}: {', '.join(identity.symbols)}"), class_="wsr-title")
-    return joined(title, "  ", element("span", foreign(" · ".join(facts)), class_="wsr-quiet"))
+    return joined(title, "  ", element("span", foreign(" · ".join(facts), limit=MAX_MESSAGE), class_="wsr-quiet"))
 
 
 def badge(status: Status | None, doing: str = "") -> Markup:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from matplotlib.ticker import NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
-from numpy.typing import NDArray
 
 from wsresearch.errors import UsageError
 from wsresearch.notebook.lettering import LetteringCanvas
@@ -30,10 +30,10 @@ __all__ = [
     "Material",
     "axes_in",
     "blank",
+    "close_fonts",
     "dress",
     "figure_png",
     "material",
-    "nanoseconds",
     "new_axes",
     "new_figure",
     "note",
@@ -89,12 +89,6 @@ def material(
     if stats is None and callable(getattr(data, "stats", None)):
         stats = data.stats()
     return Material(events=data.events(), trades=trades, stats=stats)
-
-
-def nanoseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Return a time column as ns since 1970 UTC; a null becomes the least int64."""
-    values = column.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
-    return np.asarray(values.fill_null(np.iinfo(np.int64).min).to_numpy(), dtype=np.int64)
 
 
 def new_figure(width: float, height: float, palette: Palette) -> Figure:
@@ -188,6 +182,16 @@ def blank(ax: Axes, palette: Palette, words: str) -> Axes:
         spine.set_visible(False)
     note(ax, 0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=11, color=palette.muted)
     return ax
+
+
+def close_fonts() -> None:
+    """Close the font files that matplotlib keeps open for threads that may have ended.
+
+    It keeps those of the last 64 fonts, each thread's apart; whoever draws next opens its own again.
+    """
+    kept: Any = getattr(font_manager, "_get_font", None)
+    if hasattr(kept, "cache_clear"):
+        kept.cache_clear()
 
 
 def figure_png(figure: Figure | SubFigure | None) -> bytes:

@@ -12,19 +12,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from wsresearch.errors import WsresearchError
 from wsresearch.markup import Markup
 from wsresearch.notebook import board
-from wsresearch.notebook.form import Form, parameters_of, reset_of
 from wsresearch.notebook.live import Live, Seen
 from wsresearch.notebook.palette import palette_named
-from wsresearch.notebook.pictures import Picture, live_pictures
 from wsresearch.notebook.recent import Stretch
 from wsresearch.notebook.shown import Shown
 from wsresearch.reconnect.actions import State
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
+
+if TYPE_CHECKING:  # both are loaded when they are needed: a panel should stand in its cell at once
+    from wsresearch.notebook.form import Form
+    from wsresearch.notebook.pictures import Picture
 
 __all__ = ["Collected", "Face", "Panel", "View"]
 
@@ -111,7 +113,7 @@ class Panel(Shown):
     collect
         Starts a collector as :func:`wsresearch.collect` does, and returns its capture.
     pictures
-        What is drawn.
+        What is drawn; by default the three of :func:`~wsresearch.notebook.pictures.live_pictures`.
     every
         Seconds between two looks.
 
@@ -134,7 +136,7 @@ class Panel(Shown):
         self._face = face
         self._collect = collect
         self._capture = capture
-        self._pictures = live_pictures() if pictures is None else tuple(pictures)
+        self._pictures = None if pictures is None else tuple(pictures)
         self._live = None if capture is None else Live(capture.root)
         self._seen: Seen | None = None
         self._doing = ""
@@ -196,7 +198,7 @@ class Panel(Shown):
             try:
                 job()
             except (WsresearchError, OSError) as error:
-                self.error = safe(str(error), limit=400)
+                self.error = safe(str(error), limit=MAX_MESSAGE)
             finally:
                 self._doing = ""
 
@@ -225,6 +227,8 @@ class Panel(Shown):
             self._capture.reconnect()
 
     def _offer(self) -> None:
+        from wsresearch.notebook.form import parameters_of, reset_of
+
         policy = self._face.form().policy
         self._face.offer(parameters_of(policy), reset_of(policy))
 
@@ -238,6 +242,10 @@ class Panel(Shown):
         self._face.show(self._view())
         if self._live is None or self._seen is None:
             return False
+        if self._pictures is None:
+            from wsresearch.notebook.pictures import live_pictures
+
+            self._pictures = live_pictures()
         for place, picture in enumerate(self._pictures):
             colours = palette_named(palette)
             new = picture.update(self._seen, self._live.recent, stretch=stretch, palette=colours, hurry=hurry)
@@ -271,11 +279,15 @@ class Panel(Shown):
         return self._ran and time.monotonic() - self._ended_at >= _GRACE
 
     def _whole(self) -> Markup:
-        drawn = [(picture.name, picture.drawn) for picture in self._pictures]
+        drawn = [(picture.name, picture.drawn) for picture in self._pictures or ()]
         told = board.alarms(self._seen, error=self.error)
         return board.whole(self._seen, told=told, drawn=drawn, note=_NOTE)
 
     def _shut(self) -> None:
         self._face.close()
+        if self._pictures is not None:
+            from wsresearch.notebook.canvas import close_fonts
+
+            close_fonts()
         if self._live is not None:
             self._live.close()

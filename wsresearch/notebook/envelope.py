@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.schema import STATS
 from wsresearch.study.rows import checked
 
@@ -20,7 +20,11 @@ _Ints = NDArray[np.int64]
 
 _SECOND: Final = 10**9
 _LEAST: Final = 10**8
-"""A run's last row is as short as its last second was; of a shorter one than this no rate can be told."""
+"""Of a shorter time no rate can be told: a clock stood still, or stepped back."""
+
+_HALF: Final = 10**9 // 2
+"""A row of less than half a second, as the last of a run may be, is told together with the one before it: five trades
+that come within 10 ms are no 500 a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ def read_seconds(stats: Any) -> Seconds:
     """Read a stats table.
 
     A row tells what came since the row before it in the same run, or within a second if it is the first of its run.
+    Rows of less than half a second are joined to the one before.
 
     Parameters
     ----------
@@ -75,7 +80,18 @@ def read_seconds(stats: Any) -> Seconds:
     start[1:] = np.maximum(start[1:], end[:-1])
     counts = {name: table[name].fill_null(0).to_numpy() for name in ("trades", "rejected", "dropped")}
     lag = np.asarray(table["lag"].to_numpy(), dtype=np.float64)
-    return Seconds(start=start, end=end, lag=lag, **counts)
+    return _without_splinters(Seconds(start=start, end=end, lag=lag, **counts), follows)
+
+
+def _without_splinters(seconds: Seconds, follows: NDArray[np.bool_]) -> Seconds:
+    """Join each row of less than half a second to the row before it in its run; nothing is lost, lag is the highest."""
+    splinter = np.append(False, follows & ((seconds.end - seconds.start)[1:] < _HALF))[: len(seconds)]
+    if not splinter.any():
+        return seconds
+    first = np.flatnonzero(~splinter)
+    counts = {name: np.add.reduceat(getattr(seconds, name), first) for name in ("trades", "rejected", "dropped")}
+    end = np.maximum.reduceat(seconds.end, first)
+    return Seconds(start=seconds.start[first], end=end, lag=np.fmax.reduceat(seconds.lag, first), **counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

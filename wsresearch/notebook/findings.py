@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.words import counted, duration, share
 from wsresearch.schema import EventKind
 from wsresearch.study.gaps import gaps as find_gaps

@@ -21,7 +21,7 @@ from wsresearch.notebook.words import counted, duration
 from wsresearch.study.outages import outages
 from wsresearch.study.rows import read_events
 
-__all__ = ["gap_distribution", "survival"]
+__all__ = ["gap_distribution", "idle_timeout_of", "survival"]
 
 _Ints = NDArray[np.int64]
 
@@ -30,6 +30,9 @@ _GRID: Final = 800
 _TAIL: Final = 300
 _SHORTEST: Final = 1_000
 """Below a microsecond (in ns) lies no silence, only a clock too coarse to see it."""
+
+_LONGEST_TIMEOUT: Final = 86_400.0
+"""Seconds; no collector takes a longer one."""
 
 _MARKED: Final = 300
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -172,11 +175,16 @@ def _first(found: Silences, *, longer_than: float) -> int:
     return max(_SHORTEST, min(int(10.0 ** (np.ceil(np.log10(least)) - 1)), found.longest // 20))
 
 
-def _idle_timeout(data: Any) -> float | None:
-    """Return the idle timeout that a capture was configured with."""
+def idle_timeout_of(data: Any) -> float | None:
+    """Return the idle timeout that a capture was configured with, in seconds; None if that tells of no time.
+
+    What stands in the configuration of a capture from elsewhere may be anything.
+    """
     config = getattr(getattr(data, "identity", None), "config", None)
     value = config.get("idle_timeout") if isinstance(config, Mapping) else None
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value <= _LONGEST_TIMEOUT else None
 
 
 def gap_distribution(
@@ -224,8 +232,8 @@ def gap_distribution(
         If ``data`` is neither, a column is missing, or ``longer_than`` or ``idle_timeout`` is negative.
     """
     for name, value in (("longer_than", longer_than), ("idle_timeout", idle_timeout)):
-        if value is not None and not value >= 0:
-            raise UsageError(f"{name} is {value}; give seconds, 0 or more")
+        if value is not None and not (isinstance(value, int | float) and 0 <= value < np.inf):
+            raise UsageError(f"{name} is {value!r}; give seconds, 0 or more")
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.4)
     given = material(data, trades=trades, columns=() if gaps is not None else _TRADE_COLUMNS)
@@ -244,7 +252,7 @@ def gap_distribution(
         write(ax, colours, title="No gap" if title is None else title)
         missing = gaps is None and given.trades is None
         return blank(ax, colours, "there are no trades to find gaps between" if missing else "no two messages apart")
-    timeout = _idle_timeout(data) if idle_timeout is None else idle_timeout
+    timeout = idle_timeout_of(data) if idle_timeout is None else idle_timeout
     _scale(ax, colours, left=since / 1e9, right=1.6 * max(found.longest / 1e9, timeout or 0.0), least=1 / len(found))
     signs = _draw(ax, colours, found, since=since)
     if timeout:

@@ -14,7 +14,7 @@ from wsresearch.notebook import board
 from wsresearch.notebook.board import Alarm, Level
 from wsresearch.notebook.shown import Shown
 from wsresearch.notebook.words import counted
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 
 __all__ = ["FAULT_BUTTONS", "LabFace", "LabPanel"]
 
@@ -80,7 +80,7 @@ class LabPanel(Shown):
             try:
                 self._exchange.inject(fault)
             except (WsresearchError, OSError) as error:
-                self.error = safe(str(error), limit=400)
+                self.error = safe(str(error), limit=MAX_MESSAGE)
             else:
                 self._done = f"{name} at {datetime.now(UTC):%H:%M:%S} UTC"
 
@@ -90,7 +90,7 @@ class LabPanel(Shown):
         try:
             self._status = self._exchange.status()
         except (WsresearchError, OSError) as error:
-            self._ended = safe(str(error), limit=400)
+            self._ended = safe(str(error), limit=MAX_MESSAGE)
         self._face.show(self._told(), enabled=not self._ended)
         return bool(self._ended)
 
@@ -101,7 +101,9 @@ class LabPanel(Shown):
             facts += ["the tape has ended"] if self._status.has_played else []
         facts += [text for text in (self._done, self._ended) if text]
         wrong = [Alarm(level=Level.WRONG, text=self.error)] if self.error else []
-        return joined(element("span", foreign(" · ".join(facts)), class_="wsr-quiet"), board.banner(wrong))
+        return joined(
+            element("span", foreign(" · ".join(facts), limit=MAX_MESSAGE), class_="wsr-quiet"), board.banner(wrong)
+        )
 
     def _whole(self) -> Markup:
         return element("div", board.style(), self._told(), class_="wsr")

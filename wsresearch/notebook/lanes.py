@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
-from wsresearch.notebook.canvas import nanoseconds, note, shifted
+from wsresearch.notebook.canvas import note, shifted
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.marks import Floats, add_boxes, add_marks, add_segments
 from wsresearch.notebook.palette import Palette
 from wsresearch.notebook.scene import AWAY, CONNECTING, LANES, LOST, OPEN, OUTAGES, WAITING, Lane, Scene
@@ -210,6 +211,8 @@ def label_lanes(ax: Axes, scene: Scene) -> None:
     for lane in (OPEN, WAITING, AWAY):
         left, right = scene.in_lane(lane)
         beside(ax, scene.palette, (lane.bottom + lane.top) / 2, share(float((right - left).sum()), days))
+    if not len(scene.outages):
+        beside(ax, scene.palette, (OUTAGES.bottom + OUTAGES.top) / 2, "none")
     failed = sum(outcome == "failed" for outcome in scene.attempts["outcome"].to_pylist())
     tries = counted(len(scene.attempts), "attempt") + (f",\n{failed:,} failed" if failed else "")
     beside(ax, scene.palette, (CONNECTING.bottom + CONNECTING.top) / 2, tries)

@@ -15,15 +15,15 @@ import pyarrow as pa
 from wsresearch.capture.identity import Identity, read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import capture_is_there
-from wsresearch.capture.scan import places
 from wsresearch.collect.lock import holder_of
 from wsresearch.collect.status import COUNTED, ENTERS, Status, read_status, status_after
 from wsresearch.errors import CaptureDamaged, CaptureError
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
+from wsresearch.notebook.inventory import Inventory
 from wsresearch.notebook.recent import Recent, Stretch, as_of, clamped
 from wsresearch.notebook.strand import Strand
 from wsresearch.reconnect.actions import State
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 from wsresearch.schema import STATS, EventKind, TableName
 from wsresearch.study.outages import outages
 from wsresearch.study.rows import Event, plain_rows, read_events
@@ -116,8 +116,8 @@ class Live:
         self._written: int | None = None
         self._newest: pa.Table | None = None
         self._lost: list[str] = []
-        self._missing: list[str] = []
-        self._known: dict[TableName, set[int]] = {}
+        self._missing: tuple[str, ...] = ()
+        self._inventory = Inventory(self._layout)
         self._inventory_at = 0.0
 
     def look(self, *, now: datetime | None = None, patience: float = 0.1) -> Seen:
@@ -172,7 +172,7 @@ class Live:
         try:
             return step()
         except (CaptureError, OSError) as error:
-            problems.append(safe(str(error), limit=400))
+            problems.append(safe(str(error), limit=MAX_MESSAGE))
             return None
 
     def _take_new(self) -> None:
@@ -272,7 +272,7 @@ class Live:
         try:
             return strand.fetch()
         except CaptureDamaged as error:
-            self._lost.append(safe(str(error), limit=400))
+            self._lost.append(safe(str(error), limit=MAX_MESSAGE))
             return strand.rows.slice(0, 0)
 
     def _take_inventory(self) -> None:
@@ -280,15 +280,7 @@ class Live:
         began = time.monotonic()
         if began < self._inventory_at:
             return
-        missing = []
-        for table in TableName:
-            there = {place.segment.number for place in places(self._layout, table)}
-            known = self._known[table] = self._known.get(table, set()) | there
-            if gone := sorted(set(range(1, max(known, default=0) + 1)) - there):
-                which = ", ".join(map(str, gone[:5])) + (", …" if len(gone) > 5 else "")
-                noun = "segment" if len(gone) == 1 else "segments"
-                missing.append(f"{noun} {which} of {table}: not there any more, so what it held is not shown")
-        self._missing = missing
+        self._missing = self._inventory.take()
         took = time.monotonic() - began
         self._inventory_at = began + max(_INVENTORY, took / _INVENTORY_SHARE)
 
@@ -324,7 +316,7 @@ class Live:
         """Return what the newest event that explains something says, if nothing has happened since."""
         for row in reversed(self._rows):
             if row.kind in {EventKind.ERROR, EventKind.GAVE_UP}:
-                return safe(row.detail or "", limit=400)
+                return safe(row.detail or "", limit=MAX_MESSAGE)
             if row.kind in ENTERS or row.kind == EventKind.FIRST_MESSAGE:
                 break
         return ""

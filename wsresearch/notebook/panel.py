@@ -6,15 +6,17 @@ Each `Face` is told what to show. It holds no state of its own but what a person
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets
 
 from wsresearch.notebook import board
 from wsresearch.notebook.desk import View
-from wsresearch.notebook.form import MOST_PARAMETERS, POLICY_NAMES, RESET_EXAMPLES, VENUE_NAMES, Form, parameters_of
 from wsresearch.notebook.palette import DARK, LIGHT, palette_named
 from wsresearch.notebook.recent import Stretch
+
+if TYPE_CHECKING:
+    from wsresearch.notebook.form import Form
 
 __all__ = ["ButtonsFace", "PanelFace"]
 
@@ -24,13 +26,61 @@ _TOGGLE: Final = "64px"
 _NAMES: Final = {"description_width": "104px"}
 
 
+class _FormFields:
+    """The fields of a form: as many models as all the rest of a panel, so only where something is to be filled in."""
+
+    def __init__(self, form: Form) -> None:
+        from wsresearch.notebook.form import MOST_PARAMETERS, POLICY_NAMES, RESET_EXAMPLES, VENUE_NAMES, parameters_of
+
+        self._fields = {
+            "venue": _choice("venue", VENUE_NAMES, form.venue),
+            "symbols": _text("symbols", form.symbols, "btcusdt, ethusdt"),
+            "directory": _text("directory", form.directory, "data/btc"),
+            "url": _text("url", form.url, "empty: the venue itself"),
+            "policy": _choice("policy", POLICY_NAMES, form.policy),
+            "reset": ipywidgets.Combobox(
+                description="reset", options=list(RESET_EXAMPLES), value=form.reset, ensure_option=False, **_looks()
+            ),
+            "idle_timeout": _text("idle timeout", form.idle_timeout, "seconds"),
+        }
+        self._parameters = [_text("", "") for _ in range(MOST_PARAMETERS)]
+        self._named: tuple[str, ...] = ()
+        self.offer({**parameters_of(form.policy), **form.parameters}, form.reset)
+        self.box = ipywidgets.VBox(
+            [
+                _row(*(self._fields[name] for name in ("venue", "symbols", "directory", "url"))),
+                _row(self._fields["policy"], *self._parameters),
+                _row(self._fields["reset"], self._fields["idle_timeout"]),
+            ]
+        )
+
+    def form(self) -> Form:
+        from wsresearch.notebook.form import Form
+
+        told = {name: str(field.value) for name, field in self._fields.items()}
+        parameters = {name: field.value for name, field in zip(self._named, self._parameters, strict=False)}
+        return Form(**told, parameters=parameters)
+
+    def on_policy(self, wish: Callable[[], None]) -> None:
+        self._fields["policy"].observe(lambda _change: wish(), names="value")
+
+    def offer(self, parameters: Mapping[str, str], reset: str) -> None:
+        self._named = tuple(parameters)
+        for place, field in enumerate(self._parameters):
+            name = self._named[place] if place < len(self._named) else ""
+            field.layout.display = "" if name else "none"
+            field.description, field.value = name, parameters.get(name, "")
+            field.placeholder = "no limit" if name == "max_attempts" else ""
+        self._fields["reset"].value = reset
+
+
 class PanelFace:
     """The widgets of a capture's panel.
 
     Parameters
     ----------
     form
-        What is filled in at first.
+        What is filled in at first; None where nothing is to be filled in, because there is a capture.
     stretch, palette
         What is chosen at first.
 
@@ -40,7 +90,7 @@ class PanelFace:
         If there is no such stretch or palette.
     """
 
-    def __init__(self, form: Form, *, stretch: str = Stretch.HOUR, palette: str = LIGHT.name) -> None:
+    def __init__(self, form: Form | None = None, *, stretch: str = Stretch.HOUR, palette: str = LIGHT.name) -> None:
         stretch, palette = Stretch.named(stretch), palette_named(palette).name
         self._heading, self._banner, self._badge, self._counters, self._history = (_html() for _ in range(5))
         self._buttons = {
@@ -57,17 +107,7 @@ class PanelFace:
         self._palette = ipywidgets.ToggleButtons(
             options=[LIGHT.name, DARK.name], value=palette, style={"button_width": _TOGGLE}
         )
-        self._fields = _fields(form)
-        self._parameters = [_text("", "") for _ in range(MOST_PARAMETERS)]
-        self._named: tuple[str, ...] = ()
-        self.offer({**parameters_of(form.policy), **form.parameters}, form.reset)
-        self._form = ipywidgets.VBox(
-            [
-                _row(*(self._fields[name] for name in ("venue", "symbols", "directory", "url"))),
-                _row(self._fields["policy"], *self._parameters),
-                _row(self._fields["reset"], self._fields["idle_timeout"]),
-            ]
-        )
+        self._form = None if form is None else _FormFields(form)
         self._images = [_image() for _ in range(_PICTURES)]
         controls = _row(*self._buttons.values(), self._badge, self._stretch, self._palette)
         controls.layout.align_items = "center"
@@ -76,7 +116,7 @@ class PanelFace:
         self.box = ipywidgets.VBox(
             [
                 self._heading,
-                self._form,
+                *([] if self._form is None else [self._form.box]),
                 controls,
                 self._banner,
                 self._counters,
@@ -89,9 +129,8 @@ class PanelFace:
 
     def form(self) -> Form:
         """Return what is filled in."""
-        told = {name: str(field.value) for name, field in self._fields.items()}
-        parameters = {name: field.value for name, field in zip(self._named, self._parameters, strict=False)}
-        return Form(**told, parameters=parameters)
+        assert self._form is not None, "there is a capture, so nobody asks what to start"
+        return self._form.form()
 
     def choices(self) -> tuple[Stretch, str]:
         """Return how far back the pictures are to look, and in which palette."""
@@ -103,17 +142,13 @@ class PanelFace:
             button.on_click(lambda _button, wish=wishes[name]: wish())
         for chosen in (self._stretch, self._palette):
             chosen.observe(lambda _change: wishes["look"](), names="value")
-        self._fields["policy"].observe(lambda _change: wishes["policy"](), names="value")
+        if self._form is not None:
+            self._form.on_policy(wishes["policy"])
 
     def offer(self, parameters: Mapping[str, str], reset: str) -> None:
         """Show the parameters of another policy, and the reset rule that goes with it."""
-        self._named = tuple(parameters)
-        for place, field in enumerate(self._parameters):
-            name = self._named[place] if place < len(self._named) else ""
-            field.layout.display = "" if name else "none"
-            field.description, field.value = name, parameters.get(name, "")
-            field.placeholder = "no limit" if name == "max_attempts" else ""
-        self._fields["reset"].value = reset
+        if self._form is not None:
+            self._form.offer(parameters, reset)
 
     def show(self, view: View) -> None:
         """Show everything but the pictures."""
@@ -127,7 +162,8 @@ class PanelFace:
             # The badge changes once a second; the style sheet is sent once, with the heading.
             inside = f"{board.style()}{html}" if widget is self._heading else html
             widget.value = f'<div class="wsr">{inside}</div>' if inside else ""
-        self._form.layout.display = "" if view.has_form else "none"
+        if self._form is not None:
+            self._form.box.layout.display = "" if view.has_form else "none"
         self._buttons["start"].disabled = not view.can_start
         for name in ("stop", "reconnect"):
             self._buttons[name].disabled = not view.can_steer
@@ -170,20 +206,6 @@ class ButtonsFace:
     def close(self) -> None:
         """Remove every widget, its layout and its style."""
         _close(self.box)
-
-
-def _fields(form: Form) -> dict[str, Any]:
-    return {
-        "venue": _choice("venue", VENUE_NAMES, form.venue),
-        "symbols": _text("symbols", form.symbols, "btcusdt, ethusdt"),
-        "directory": _text("directory", form.directory, "data/btc"),
-        "url": _text("url", form.url, "empty: the venue itself"),
-        "policy": _choice("policy", POLICY_NAMES, form.policy),
-        "reset": ipywidgets.Combobox(
-            description="reset", options=list(RESET_EXAMPLES), value=form.reset, ensure_option=False, **_looks()
-        ),
-        "idle_timeout": _text("idle timeout", form.idle_timeout, "seconds"),
-    }
 
 
 def _looks() -> dict[str, Any]:

@@ -82,6 +82,8 @@ def _ticks(ax: Axes, palette: Palette, low: float, high: float, *, few: int, fac
     else:
         decades = 10.0 ** np.arange(np.floor(np.log10(max(low, _COUNT if low <= 0 else low))), np.log10(high) + 1)
         named = (1, 2, 5) if np.log10(high / decades[0]) < 2 else (1,)
+        # As many labels as there is room for: every second decade, or every third.
+        decades = decades[:: -(-len(decades) // (2 * few))]
         at = np.append(low, np.outer(decades, named).ravel()) if low <= 0 else np.outer(decades, named).ravel()
     at = at[(at >= low) & (at <= high)]
     ax.yaxis.set_major_locator(FixedLocator(at.tolist()))

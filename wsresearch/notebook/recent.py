@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wsresearch.errors import UsageError
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.schema import EVENTS, EventKind
 from wsresearch.study.gaps import GAPS
 from wsresearch.study.rows import Event, as_table

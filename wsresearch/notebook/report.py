@@ -23,7 +23,7 @@ from wsresearch.notebook.palette import DARK, LIGHT, PHASES, Palette
 from wsresearch.notebook.plots import gap_distribution, gaps_vs_backoff, lifetimes, rate, recovery_phases, timeline
 from wsresearch.notebook.words import cause_label, counted, moment, share
 from wsresearch.reconnect.causes import Cause, in_words
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 from wsresearch.study.rows import plain_rows
 
 __all__ = ["MOST_ROWS", "report_html"]
@@ -53,6 +53,8 @@ body{margin:0 auto;padding:2.5rem 1.5rem 4rem;max-width:75rem;background:var(--p
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:2.8rem 0 .6rem}
 p{margin:.4rem 0;max-width:46rem}
+.wrong{max-width:none;margin:.8rem 0;padding:.5rem 1rem;border-radius:4px;background:#b3261e;color:#fff;font-weight:600;
+ overflow-wrap:anywhere}
 .quiet,caption,figcaption,th,dt,footer{color:var(--muted)}
 .numbers{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;margin:1.6rem 0 1rem;padding:0;list-style:none}
 .numbers b{display:block;font-size:1.5rem;line-height:1.2;font-variant-numeric:tabular-nums}
@@ -269,6 +271,7 @@ def report_html(
     stats: pa.Table | None = None,
     longer_than: float = 1.0,
     idle_timeout: float | None = None,
+    missing: Sequence[str] = (),
 ) -> str:
     """Return the report of a capture as one HTML document, without script, with everything it shows inside.
 
@@ -290,6 +293,8 @@ def report_html(
         Seconds; shorter ordinary gaps are not drawn. ``gaps`` must have been made with it.
     idle_timeout
         Seconds; drawn among the gaps.
+    missing
+        What could not be taken into account, in words; told in red above everything else.
 
     Returns
     -------
@@ -313,6 +318,7 @@ def report_html(
     body = element(
         "body",
         element("header", element("h1", foreign(title)), element("p", when, class_="quiet")),
+        *(element("p", foreign(words, limit=MAX_MESSAGE), class_="wrong", role="alert") for words in missing),
         element("ul", *(element("li", element("b", number), words) for number, words in numbers), class_="numbers"),
         element(
             "main",

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import NDArray
 
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.marks import Floats
 from wsresearch.notebook.palette import Look, Palette
 from wsresearch.notebook.words import moment

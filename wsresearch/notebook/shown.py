@@ -14,7 +14,7 @@ from wsresearch.markup import Markup
 from wsresearch.notebook import front
 from wsresearch.notebook.publisher import Publisher
 from wsresearch.notebook.registry import PANELS
-from wsresearch.safetext import safe
+from wsresearch.safetext import MAX_MESSAGE, safe
 
 __all__ = ["Shown"]
 
@@ -36,6 +36,7 @@ class Shown(ABC):
         self._displays: list[Any] = []
         self._static: Markup | None = None
         self._over = False
+        self._left = False
         self._looking = threading.RLock()
         self._ending = threading.Lock()
         self._publisher = Publisher(self._tick, failed=self._defect, every=every)
@@ -53,12 +54,12 @@ class Shown(ABC):
 
     @property
     def is_static(self) -> bool:
-        """Whether it has ended; it then shows its last look and cannot be steered."""
-        return self._over
+        """Whether it has ended and left nothing behind; it then shows its last look and cannot be steered."""
+        return self._left
 
     def wait_for(self, condition: Any, timeout: float = 30.0) -> bool:
         """Wait until ``condition`` is true of this, at most ``timeout`` seconds; return whether it is."""
-        self._publisher.wait_for(lambda: self._over or condition(self), timeout)
+        self._publisher.wait_for(lambda: self._left or condition(self), timeout)
         return bool(condition(self))
 
     def refresh(self) -> Self:
@@ -95,7 +96,7 @@ class Shown(ABC):
             self.freeze()
 
     def _defect(self, error: Exception) -> None:
-        self.error = safe(f"a defect of this panel: {type(error).__name__}: {error}", limit=400)
+        self.error = safe(f"a defect of this panel: {type(error).__name__}: {error}", limit=MAX_MESSAGE)
 
     def _ipython_display_(self) -> None:
         if self._static is not None:
@@ -123,6 +124,7 @@ class Shown(ABC):
                         front.replace(display, self._static, plain=repr(self))
                 self._displays.clear()
                 self._shut()
+                self._left = True
         finally:
             self._ending.release()
             self._publisher.tell()

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wsresearch.notebook.canvas import nanoseconds
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.schema import TRADES, EventKind
 from wsresearch.study.gaps import GAPS
 from wsresearch.study.rows import Event, checked

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 
-from wsresearch.notebook.canvas import blank, material, nanoseconds, new_axes, write
+from wsresearch.notebook.canvas import blank, material, new_axes, write
+from wsresearch.notebook.columns import nanoseconds
 from wsresearch.notebook.lanes import draw_dense, draw_lanes, draw_outages, label_lanes
 from wsresearch.notebook.legends import key, legend_below
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named

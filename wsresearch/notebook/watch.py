@@ -10,7 +10,6 @@ from wsresearch.markup import Markup
 from wsresearch.notebook import board, front
 from wsresearch.notebook.live import Live, Seen
 from wsresearch.notebook.palette import palette_named
-from wsresearch.notebook.pictures import live_pictures
 from wsresearch.notebook.recent import Stretch
 from wsresearch.reconnect.actions import State
 
@@ -46,6 +45,9 @@ def watch(root: Path, *, seconds: float, stretch: Stretch, palette: str, every: 
     UsageError
         If there is no palette of that name.
     """
+    # The snapshot of a capture is words alone: whoever wants no pictures should not wait for matplotlib.
+    from wsresearch.notebook.pictures import live_pictures
+
     colours = palette_named(palette)
     live, pictures, shown = Live(root, stretch=stretch), live_pictures(), None
     now = time.monotonic()

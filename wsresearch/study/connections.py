@@ -101,7 +101,9 @@ def connections(events: Any, *, stats: Any | None = None) -> pa.Table:
         ``ended``         when it was taken for lost, or its run stopped; null if that is not known
         ``life``          seconds from ``opened`` to ``ended``, or to the last sign of its run
         ``cause``, ``detail``, ``close_code``, ``close_by``  why it was lost; null if censored
-        ``messages``      how many it delivered; null without ``stats``
+        ``messages``      how many it delivered; null without ``stats``. A row of the stats counts for the connection
+                          that is open at its end, so up to a second's messages may stand at the next one; the
+                          trades tell exactly
         ``censored``      we ended it, or it is still open: it would have lived longer
         ================= =======================================================================
     """
