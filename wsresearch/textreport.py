@@ -27,7 +27,7 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("connect", lambda row: _seconds(row["connect"])),
     ("first msg", lambda row: _seconds(row["first_message"])),
     ("silence", lambda row: _seconds(row["silence"]) + ("+" if row["censored"] else "")),
-    ("ids lost", lambda row: f"{row['ids_lost']:,}"),
+    ("ids lost", lambda row: "unknown" if row["ids_lost"] is None else f"{row['ids_lost']:,}"),
 )
 _LEFT: Final = frozenset({"cause"})
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from wsresearch.study.attempts import ATTEMPTS, attempts
 from wsresearch.study.connections import CONNECTIONS, STATES, connections, states
 from wsresearch.study.gaps import GAPS, gaps
-from wsresearch.study.holes import HOLES, holes
-from wsresearch.study.outages import ATTEMPTS, OUTAGES, attempts, outages, report
+from wsresearch.study.holes import HOLES, HoleState, holes
+from wsresearch.study.outages import OUTAGES, Detector, outages
+from wsresearch.study.report import report
 
 __all__ = [
     "ATTEMPTS",
@@ -14,6 +16,8 @@ __all__ = [
     "HOLES",
     "OUTAGES",
     "STATES",
+    "Detector",
+    "HoleState",
     "attempts",
     "connections",
     "gaps",
