@@ -557,8 +557,9 @@ def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monk
     assert len(read) == 1
     assert reader.batches(columns=["trade_id"]).read_all().equals(reader.trades(columns=["trade_id"]))
     since = reader.trades()["recv_time"][250]
-    assert reader.batches(since=since, symbols="btcusdt").read_all().equals(reader.trades(since=since))
-    assert reader.batches(symbols="ETHUSDT").read_all().equals(TRADES.empty_table())
+    # Symbols stay encoded, as they are stored; written out, all is the same.
+    assert reader.batches(since=since, symbols="btcusdt").read_all().cast(TRADES).equals(reader.trades(since=since))
+    assert reader.batches(symbols="ETHUSDT").read_all().cast(TRADES).equals(TRADES.empty_table())
     with pytest.raises(UsageError, match="columns"):
         reader.batches(columns=["id"])
 

@@ -20,6 +20,7 @@ from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import SegmentSummary, capture_is_there, segment_rows, summary
 from wsresearch.capture.scan import Place, places
+from wsresearch.capture.sealed import columns_of
 from wsresearch.capture.window import Instant, Span, Window, instant, span
 from wsresearch.errors import CaptureDamaged, UsageError
 from wsresearch.schema import SCHEMAS, TIME_COLUMN, TableName
@@ -149,10 +150,12 @@ class Reader:
     ) -> pa.RecordBatchReader:
         """Return the rows of `trades` piece by piece: memory holds one segment, however long the capture is.
 
-        Parameters as for `trades`. What is refused is refused by this call; damage is found when its segment is
-        reached. The pieces can be gone through once.
+        Parameters as for `trades`. Symbols are encoded by dictionary, as they are stored. What is refused is refused
+        by this call; damage is found when its segment is reached. The pieces can be gone through once.
         """
-        schema, pieces = self._pieces(TableName.TRADES, self._window(since, until, last), columns, _names(symbols))
+        schema, pieces = self._pieces(
+            TableName.TRADES, self._window(since, until, last), columns, _names(symbols), encoded=True
+        )
         return pa.RecordBatchReader.from_batches(schema, (batch for piece in pieces for batch in piece.to_batches()))
 
     def events(
@@ -246,6 +249,8 @@ class Reader:
         window: Window,
         columns: Sequence[str] | None,
         symbols: Sequence[str] | None,
+        *,
+        encoded: bool = False,
     ) -> tuple[pa.Schema, Iterator[pa.Table]]:
         """Return what each segment has of the rows asked for, read when its turn comes."""
         schema = SCHEMAS[table]
@@ -253,10 +258,10 @@ class Reader:
             wrong = [name for name in columns if name not in schema.names]
             if isinstance(columns, str) or wrong or len(set(columns)) != len(columns) or not columns:
                 raise UsageError(f"columns is {columns!r}: give a list of different ones of {', '.join(schema.names)}")
-            schema = pa.schema([schema.field(name) for name in columns])
+        schema = columns_of(table, columns or schema.names, encoded=encoded)
         listed = self._places(table)
         return schema, (
-            segment_rows(self._layout, place, columns=columns, window=window, symbols=symbols)
+            segment_rows(self._layout, place, columns=columns, window=window, symbols=symbols, encoded=encoded)
             for place in listed
             if self._may_hold(place, window)
         )

@@ -8,16 +8,20 @@ from wsresearch.study.gaps import GAPS, gaps
 from wsresearch.study.holes import HOLES, HoleState, holes
 from wsresearch.study.outages import OUTAGES, Detector, outages
 from wsresearch.study.report import report
+from wsresearch.study.sweep import MISSING, SYMBOLS, Sweep, sweep
 
 __all__ = [
     "ATTEMPTS",
     "CONNECTIONS",
     "GAPS",
     "HOLES",
+    "MISSING",
     "OUTAGES",
     "STATES",
+    "SYMBOLS",
     "Detector",
     "HoleState",
+    "Sweep",
     "attempts",
     "connections",
     "gaps",
@@ -25,4 +29,5 @@ __all__ = [
     "outages",
     "report",
     "states",
+    "sweep",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from wsresearch.study.outages import OUTAGES
 from wsresearch.study.rows import as_arrow, checked, nanoseconds
 from wsresearch.study.silences import Messages, Silences
 
-__all__ = ["GAPS", "by_symbol", "gaps", "messages_of", "of_the_stream", "table_of"]
+__all__ = ["GAPS", "by_symbol", "gaps", "messages_of", "of_the_stream", "stretches", "table_of"]
 
 GAPS: Final = pa.schema(
     [
@@ -37,6 +36,9 @@ GAPS: Final = pa.schema(
         pa.field("once_in", pa.float64()),
     ]
 )
+
+_ENCODED: Final = TRADES.set(0, pa.field("symbol", pa.dictionary(pa.int32(), pa.string())))
+"""Trades as they come batch by batch: a symbol's name is not repeated in each row."""
 
 _Ints = NDArray[np.int64]
 
@@ -133,7 +135,10 @@ def by_symbol(symbols: pa.ChunkedArray) -> Iterator[tuple[str, _Ints | None]]:
         return
     if symbols.null_count:
         raise UsageError("column 'symbol' of the trades table has a null; each row's symbol is needed")
-    encoded = pc.dictionary_encode(symbols).combine_chunks()
+    if pa.types.is_dictionary(symbols.type):
+        encoded = symbols.unify_dictionaries().combine_chunks()
+    else:
+        encoded = pc.dictionary_encode(symbols).combine_chunks()
     names = encoded.dictionary.to_pylist()
     if len(names) == 1:
         yield names[0], None
@@ -143,19 +148,23 @@ def by_symbol(symbols: pa.ChunkedArray) -> Iterator[tuple[str, _Ints | None]]:
     grouped = np.argsort(codes, kind="stable")
     bounds = np.cumsum(np.bincount(codes, minlength=len(names)))
     for code, name in enumerate(names):
-        yield name, grouped[bounds[code - 1] if code else 0 : bounds[code]]
+        rows = grouped[bounds[code - 1] if code else 0 : bounds[code]]
+        if len(rows):  # a dictionary may name what is not there
+            yield name, rows
 
 
-def _stretches(trades: Any, per_symbol: bool) -> Iterator[pa.Table]:
+def stretches(trades: Any, needed: tuple[str, ...] = ()) -> Iterator[pa.Table]:
     """Yield the trades as tables with the columns that are needed, and those that neighbours are told by."""
-    needed = ["recv_time", "connection", *(["symbol"] if per_symbol else [])]
     if isinstance(trades, pa.RecordBatchReader):
         pieces: Iterator[pa.Table] = (pa.Table.from_batches([batch]) for batch in trades)
     else:
         pieces = iter([as_arrow(trades, name="trades")])
+    columns = ("recv_time", "connection", *needed)
     for piece in pieces:
-        also = [name for name in ("symbol", "trade_id") if name in piece.schema.names and name not in needed]
-        yield checked(piece, TRADES, (*needed, *also), name="trades")
+        names = piece.schema.names
+        also = [name for name in ("symbol", "trade_id") if name in names and name not in needed]
+        encoded = names.count("symbol") == 1 and piece.schema.field("symbol").type == _ENCODED.field("symbol").type
+        yield checked(piece, _ENCODED if encoded else TRADES, (*columns, *also), name="trades")
 
 
 def gaps(trades: Any, *, longer_than: float = 1.0, per_symbol: bool = False, outages: Any | None = None) -> pa.Table:
@@ -213,12 +222,10 @@ def gaps(trades: Any, *, longer_than: float = 1.0, per_symbol: bool = False, out
     Trades come in bursts, so neighbouring silences are alike and not exchangeable: right after a burst a pause looks
     more unusual than it is. Read ``chance`` as a ranking, and as a probability to within an order of magnitude.
     """
-    if isnan(longer_than) or longer_than < 0:
-        raise UsageError(f"longer_than is {longer_than}; give seconds, 0 or more")
     in_order = isinstance(trades, pa.RecordBatchReader)
     clock = Clock.of(outages)
     streams: dict[str | None, Silences] = {}
-    for table in _stretches(trades, per_symbol):
+    for table in stretches(trades, ("symbol",) if per_symbol else ()):
         parts: Iterator[tuple[str | None, _Ints | None]] = iter([(None, None)])
         if per_symbol:
             table = of_the_stream(table)  # noqa: PLW2901

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import inv_boxcox
 
-__all__ = ["LEAST", "RECENT", "Tail", "chances"]
+__all__ = ["LEAST", "LEAST_CHANCE", "RECENT", "Tail", "chances"]
 
 RECENT: Final = 2_000
 """Silences that make up a stream's recent law: a minute of a busy market. Of half as many, the chance of a heavy-tailed
@@ -24,6 +24,9 @@ silence is told too low by twice as much; of more, the law is less that of the m
 
 LEAST: Final = 200
 """Silences below which no law is told: a tenth of them must be a sample too."""
+
+LEAST_CHANCE: Final = 1e-12
+"""What is told of a silence that has hardly a chance: no sample of this size knows more."""
 
 _SHARE: Final = 0.1
 
@@ -83,7 +86,7 @@ class Tail:
         """
         known = self.scale > 0
         past = (seconds - self.threshold) / np.where(known, self.scale, 1)
-        told = self.share / inv_boxcox(np.maximum(past, 0), self.shape)
+        told = np.maximum(self.share / inv_boxcox(np.maximum(past, 0), self.shape), LEAST_CHANCE)
         return np.where(known, told, 1 / (self.sample + 1))
 
 
@@ -100,9 +103,9 @@ def chances(samples: _Floats, seconds: _Floats) -> _Floats:
     Returns
     -------
     ndarray of float64, shape (m,)
-        In (0, 1]. Where the values of a stream are exchangeable, a share of ``p`` of them has a chance of ``p`` or
-        less: exactly so down to a tenth, whatever their distribution; to within a fifth down to 1 in 100, by half
-        down to 1 in 1,000; beyond that it is an order of magnitude.
+        At least `LEAST_CHANCE`, at most 1. Where the values of a stream are exchangeable, a share of ``p`` of them
+        has a chance of ``p`` or less: exactly so down to a tenth, whatever their distribution; to within a fifth down
+        to 1 in 100, by half down to 1 in 1,000; beyond that it is an order of magnitude.
     """
     size = samples.shape[1]
     beyond = round(size * _SHARE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from math import isnan
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,16 @@ _AT_ONCE: Final = 256
 
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
+
+
+class _Last(NamedTuple):
+    """A message that others follow: times in ns."""
+
+    time: int
+    straight: int
+    connection: int
+    symbol: str | None
+    trade_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,16 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def last(self) -> _Last:
+        """Return the last of them."""
+        return _Last(
+            int(self.time[-1]),
+            int(self.straight[-1]),
+            int(self.connection[-1]),
+            None if self.symbol is None else self.symbol[len(self) - 1].as_py(),
+            None if self.trade_id is None else self.trade_id[len(self) - 1].as_py(),
+        )
 
     def take(self, rows: _Ints) -> Messages:
         """Return some of them, in the order asked for."""
@@ -95,9 +116,13 @@ class Silences:
     longest: _Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """The longest ordinary silences in ns, at least `keep` of them if there are so many."""
     keep: int = 0
-    _last: Messages | None = None
+    _last: _Last | None = None
     _recent: _Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     _found: list[Found] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if isnan(self.longer_than) or self.longer_than < 0:
+            raise UsageError(f"longer_than is {self.longer_than}; give seconds, 0 or more")
 
     def push(self, messages: Messages) -> None:
         """Take in the next messages.
@@ -109,14 +134,15 @@ class Silences:
         """
         if not len(messages):
             return
-        joined = messages if self._last is None else _joined(self._last, messages)
-        self._last = messages.take(np.array([len(messages) - 1]))
-        length = np.diff(joined.straight)
-        same = joined.connection[1:] == joined.connection[:-1]
+        last = self._last
+        straight = np.concatenate(([last.straight], messages.straight)) if last else messages.straight
+        connection = np.concatenate(([last.connection], messages.connection)) if last else messages.connection
+        length = np.diff(straight)
+        same = connection[1:] == connection[:-1]
         if len(length) and length.min() < 0:
             back = np.flatnonzero(same & (length < 0))
             if len(back):
-                number = joined.connection[back[0]]
+                number = connection[back[0]]
                 raise UsageError(
                     f"column 'recv_time' of the trades goes back by {-length[back[0]] / 1e9:g} s within connection "
                     f"{number}; batches must come in the order received: give a table instead, it is put in order"
@@ -126,7 +152,28 @@ class Silences:
         hits = np.flatnonzero(length > round(self.longer_than * 1e9))
         if len(hits):
             earlier = hits if len(inside) == len(length) else np.cumsum(same)[hits] - same[hits]
-            self._found.append(self._judged(joined, length, hits, earlier, inside))
+            chance, once_in = self._judged(length[hits], earlier, inside)
+            time = np.concatenate(([last.time], messages.time)) if last else messages.time
+            symbols = last and last.symbol, messages.symbol
+            ids = last and last.trade_id, messages.trade_id
+            found = Found(
+                start=time[hits],
+                end=time[hits + 1],
+                straight=straight[hits],
+                length=length[hits],
+                connection_before=connection[hits],
+                connection_after=connection[hits + 1],
+                neighbours=(
+                    _values(*symbols, hits, pa.string(), follows=last is not None),
+                    _values(*symbols, hits + 1, pa.string(), follows=last is not None),
+                    _values(*ids, hits, pa.int64(), follows=last is not None),
+                    _values(*ids, hits + 1, pa.int64(), follows=last is not None),
+                ),
+                chance=chance,
+                once_in=once_in,
+            )
+            self._found.append(found)
+        self._last = messages.last()
         self._count(inside)
 
     def found(self) -> Found:
@@ -164,26 +211,15 @@ class Silences:
             if len(self.longest) > self.keep:
                 self.longest = np.partition(self.longest, -self.keep)[-self.keep :]
 
-    def _judged(self, joined: Messages, length: _Ints, hits: _Ints, earlier: _Ints, inside: _Ints) -> Found:
-        before, after = joined.take(hits), joined.take(hits + 1)
+    def _judged(self, length: _Ints, earlier: _Ints, inside: _Ints) -> tuple[_Floats, _Floats]:
+        """Return chances, and seconds in which one such silence comes; ``earlier``: how many ``inside`` before each."""
         past = np.concatenate((self._recent, inside))
         reach = len(self._recent) + earlier
-        chance, once_in = np.full(len(hits), np.nan), np.full(len(hits), np.nan)
+        chance, once_in = np.full(len(length), np.nan), np.full(len(length), np.nan)
         for some, sample in _samples(past, reach):
-            chance[some] = chances(sample, length[hits[some]] / 1e9)
+            chance[some] = chances(sample, length[some] / 1e9)
             once_in[some] = sample.mean(axis=1) / chance[some]
-        symbols, ids = zip(_neighbours(before), _neighbours(after), strict=True)
-        return Found(
-            start=before.time,
-            end=after.time,
-            straight=before.straight,
-            length=length[hits],
-            connection_before=before.connection,
-            connection_after=after.connection,
-            neighbours=(symbols[0], symbols[1], ids[0], ids[1]),
-            chance=chance,
-            once_in=once_in,
-        )
+        return chance, once_in
 
 
 def _samples(past: _Ints, reach: _Ints) -> Iterator[tuple[_Ints, _Floats]]:
@@ -200,33 +236,13 @@ def _samples(past: _Ints, reach: _Ints) -> Iterator[tuple[_Ints, _Floats]]:
         yield some, windows[reach[some] - RECENT] / 1e9
 
 
-def _joined(last: Messages, messages: Messages) -> Messages:
-    """Return messages with the one before them, so that a silence between two pieces is one as any other."""
-    time = np.concatenate((last.time, messages.time))
-    stepped = messages.straight is not messages.time or last.straight is not last.time
-    return Messages(
-        time=time,
-        straight=np.concatenate((last.straight, messages.straight)) if stepped else time,
-        connection=np.concatenate((last.connection, messages.connection)),
-        symbol=_chained(last.symbol, messages.symbol),
-        trade_id=_chained(last.trade_id, messages.trade_id),
-    )
-
-
-def _chained(one: Any, other: Any) -> Any:
-    if one is None or other is None:
-        return None
-    return pa.chunked_array([*_chunks(one), *_chunks(other)])
-
-
-def _chunks(column: Any) -> list[Any]:
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-
-
-def _neighbours(side: Messages) -> tuple[Any, Any]:
-    """Return symbols and ids as Arrow arrays in one piece, nulls where they are not known."""
-    kinds = ((side.symbol, pa.string()), (side.trade_id, pa.int64()))
-    return tuple(
-        pa.nulls(len(side), kind) if column is None else pa.concat_arrays([pa.array([], kind), *_chunks(column)])
-        for column, kind in kinds
-    )
+def _values(before: Any, column: Any, rows: _Ints, kind: Any, *, follows: bool) -> Any:
+    """Return values of a column as an array, nulls where it is not known; row 0 is ``before`` if it follows one."""
+    if column is None:
+        return pa.nulls(len(rows), kind)
+    shift = int(follows)
+    taken = column.take(pa.array(np.maximum(rows - shift, 0))).cast(kind)
+    whole = taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
+    if shift and rows[0] == 0:
+        return pa.concat_arrays([pa.array([before], kind), whole[1:]])
+    return whole
