@@ -536,7 +536,7 @@ def test_symbols_are_chosen_in_either_case(tmp_path: Path) -> None:
 
 
 def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same rows in the same order, sealed and live; a segment is read when its turn comes, not before."""
+    """The same rows in the same order, sealed and live; at most one segment is read ahead."""
     capture = Recorded(tmp_path)
     for _ in range(5):
         capture.trade(100)
@@ -554,7 +554,7 @@ def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monk
     batches = reader.batches(columns=["trade_id", "recv_time"])
     assert read == []
     assert batches.read_next_batch().num_rows == 100
-    assert len(read) == 1
+    assert 1 <= len(read) <= 2
     assert reader.batches(columns=["trade_id"]).read_all().equals(reader.trades(columns=["trade_id"]))
     since = reader.trades()["recv_time"][250]
     # Symbols stay encoded, as they are stored; written out, all is the same.

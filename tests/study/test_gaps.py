@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.study.eventlog import START_NS, EventLog, ns, trades
@@ -20,6 +20,7 @@ from wsresearch.study import GAPS, gaps, outages
 TIMES = st.lists(st.integers(0, 5_000).map(lambda milliseconds: START_NS + milliseconds * 1_000_000), max_size=60)
 
 
+@settings(deadline=None)
 @given(times=TIMES, longer_than=st.sampled_from([0.0, 0.001, 0.2, 1.0]))
 def test_every_longer_silence_and_no_other(times: list[int], longer_than: float) -> None:
     """Against a loop over the sorted times; the order of the rows does not matter."""
@@ -72,6 +73,7 @@ def test_a_gap_names_its_neighbours() -> None:
     assert [row[name] for name in neighbours] == [None] * 4
 
 
+@settings(deadline=None)
 @given(
     times=st.lists(st.integers(0, 5_000), max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=4),

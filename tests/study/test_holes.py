@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.study.eventlog import EventLog
@@ -16,6 +16,7 @@ from wsresearch.study import HOLES, HoleState, holes
 STEPS = st.lists(st.tuples(st.booleans(), st.sampled_from("AB"), st.integers(-20, 60), st.integers(0, 30)), max_size=25)
 
 
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_what_is_missing_is_exactly_what_was_missed_and_not_filled(steps: list[Any]) -> None:
     """Against a set of ids, one by one: any sequence of holes and fills, overlapping as they like."""
@@ -70,6 +71,7 @@ def test_an_absurd_interval_does_not_break_the_table() -> None:
     assert holes(log.table())["count"].to_pylist() == [2**63 - 1]
 
 
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_every_id_ever_missing_has_one_state(steps: list[Any]) -> None:
     """Against a dict of ids, one by one: unknown until told, then filled or absent as the event says."""

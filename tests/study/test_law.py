@@ -44,7 +44,7 @@ def test_the_fit_finds_a_pareto_law() -> None:
     for shape in (0.0, 0.2, 0.4):
         excess = np.sort(genpareto.rvs(shape, scale=3.0, size=20_000, random_state=draw))
         longest = np.concatenate(([5.0], 5.0 + excess))[None, :]
-        tail = Tail.beyond(longest, 200_000)
+        tail = Tail.fitted(longest, 200_000)
         assert tail.shape[0] == pytest.approx(shape, abs=0.05)
         assert tail.scale[0] == pytest.approx(3.0, rel=0.08)
         there = np.array([5.0 + 20.0])
@@ -63,3 +63,17 @@ def test_no_law_ends_somewhere() -> None:
     """Values that never exceed 1: a longer one is unusual, not impossible."""
     sample = np.random.default_rng(4).uniform(0, 1, (1, SIZE))
     assert 0 < chances(sample, np.array([5.0]))[0] < 1e-6
+
+
+@pytest.mark.parametrize("law", ["exponential", "pareto"])
+def test_the_heavier_law_bounds_what_is_far_beyond_the_sample(law: str) -> None:
+    """Of 300 seeded samples, at least 9 in 10 bound the chance of a value that comes once in ten samples."""
+    draw = np.random.default_rng(8)
+    truth = 1e-5  # a sample has 10,000 values
+    far = {"exponential": -np.log(truth), "pareto": truth**-0.5 - 1}[law]
+    longest = np.array([np.sort(LAWS[law](draw, 10_000))[-101:] for _ in range(300)])
+    tail = Tail.fitted(longest, 10_000)
+    at = np.full(300, far)
+    assert (tail.heavier(1.645).chance(at) >= truth).mean() >= 0.9
+    # Not a bound that is always far off: the law itself is too low about every other time.
+    assert (tail.chance(at) >= truth).mean() < 0.75

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.hundred_million import WAYS, compare, make
@@ -36,6 +36,7 @@ def _reader(table: pa.Table, size: int = 7, *, encoded: bool = True) -> pa.Recor
     return pa.RecordBatchReader.from_batches(table.schema, table.combine_chunks().to_batches(max_chunksize=size))
 
 
+@settings(deadline=None)
 @given(rows=ROWS, size=st.integers(1, 20), encoded=st.booleans())
 def test_what_is_missing_is_what_is_not_there(rows: list[tuple[str, int]], size: int, encoded: bool) -> None:
     """Against sets, one by one: ids late, twice and out of order, in batches of any size."""
@@ -61,6 +62,7 @@ def test_what_is_missing_is_what_is_not_there(rows: list[tuple[str, int]], size:
         }
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 3000), max_size=40))
 def test_gaps_are_those_of_the_other_function(rows: list[int]) -> None:
     """One pass or two, batches or a table in any order: the same silences, and how long connections delivered."""

@@ -8,6 +8,7 @@ writer appends, rotates, seals and retires is argued in `scan`; what keeps up wi
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -148,15 +149,18 @@ class Reader:
         columns: Sequence[str] | None = None,
         last: Span | None = None,
     ) -> pa.RecordBatchReader:
-        """Return the rows of `trades` piece by piece: memory holds one segment, however long the capture is.
+        """Return the rows of `trades` piece by piece: memory holds two segments, however long the capture is.
 
         Parameters as for `trades`. Symbols are encoded by dictionary, as they are stored. What is refused is refused
-        by this call; damage is found when its segment is reached. The pieces can be gone through once.
+        by this call; damage is found when its segment is reached. The pieces can be gone through once; while one is
+        worked on, the next is read.
         """
         schema, pieces = self._pieces(
             TableName.TRADES, self._window(since, until, last), columns, _names(symbols), encoded=True
         )
-        return pa.RecordBatchReader.from_batches(schema, (batch for piece in pieces for batch in piece.to_batches()))
+        return pa.RecordBatchReader.from_batches(
+            schema, (batch for piece in _ahead(pieces) for batch in piece.to_batches())
+        )
 
     def events(
         self,
@@ -322,3 +326,12 @@ def _names(symbols: str | Sequence[str] | None) -> list[str] | None:
     if not given or not all(isinstance(name, str) and name for name in given):
         raise UsageError(f"symbols is {symbols!r}: give names such as ['BTCUSDT'], or None for all")
     return sorted({*given, *(name.upper() for name in given)})
+
+
+def _ahead(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the pieces, each read in a thread while the one before it is worked on."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as thread:
+        waiting = thread.submit(next, pieces, None)
+        while (piece := waiting.result()) is not None:
+            waiting = thread.submit(next, pieces, None)
+            yield piece

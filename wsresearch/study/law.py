@@ -9,7 +9,7 @@ a closed form that holds up with some hundred values where likelihood does not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -46,8 +46,8 @@ class Tail:
         have no chance at all, and the next one comes.
     share
         The chance to be beyond the threshold.
-    sample
-        Values in each sample.
+    sample, beyond
+        Values in each sample, and how many of them are beyond the threshold.
     """
 
     threshold: _Floats
@@ -55,9 +55,10 @@ class Tail:
     shape: _Floats
     share: float
     sample: int
+    beyond: int
 
     @classmethod
-    def beyond(cls, longest: _Floats, sample: int) -> Self:
+    def fitted(cls, longest: _Floats, sample: int) -> Self:
         """Fit the law to the longest values of each sample.
 
         Parameters
@@ -77,7 +78,19 @@ class Tail:
         heavy = (mean > 0) & (rest > 0) & (2 - mean / np.where(rest > 0, rest, 1) > 0)
         shape = np.where(heavy, 2 - mean / np.where(heavy, rest, 1), 0.0)
         scale = np.where(heavy, 2 * mean * weighted / np.where(heavy, rest, 1), mean)
-        return cls(threshold=threshold, scale=scale, shape=shape, share=(count + 1) / (sample + 1), sample=sample)
+        return cls(
+            threshold=threshold, scale=scale, shape=shape, share=(count + 1) / (sample + 1), sample=sample, beyond=count
+        )
+
+    def heavier(self, errors: float) -> Self:
+        """Return the law whose shape is so many standard errors larger: with 1.645 a 95 % bound on far silences.
+
+        The error is the asymptotic one of Hosking and Wallis (1987), which holds up to a shape of 1/2; of a
+        heavier law the error at 0.45 is taken.
+        """
+        kappa = -np.minimum(self.shape, 0.45)
+        spread = (1 + kappa) * (2 + kappa) ** 2 * (1 + kappa + 2 * kappa**2) / ((1 + 2 * kappa) * (3 + 2 * kappa))
+        return replace(self, shape=self.shape + errors * np.sqrt(spread / self.beyond))
 
     def chance(self, seconds: _Floats) -> _Floats:
         """Return the chance of at least so many seconds, ``float64[m]`` beyond the threshold of each sample.
@@ -111,6 +124,6 @@ def chances(samples: _Floats, seconds: _Floats) -> _Floats:
     beyond = round(size * _SHARE)
     longest = np.sort(np.partition(samples, size - beyond - 1, axis=1)[:, size - beyond - 1 :], axis=1)
     rank = (1 + (samples >= seconds[:, None]).sum(axis=1)) / (size + 1)
-    tail = Tail.beyond(longest, size).chance(seconds)
+    tail = Tail.fitted(longest, size).chance(seconds)
     found: _Floats = np.where(seconds <= longest[:, 0], rank, np.minimum(tail, rank))
     return found
