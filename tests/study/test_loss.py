@@ -176,7 +176,8 @@ def streams(draw: st.DrawFn) -> tuple[pa.Table, pa.Table, Counter[str]]:
             lost[symbol] = []
             stored[symbol] = (number, log.connection)
         log.now = _at(tick + 1)
-        rows.append({"time": log.now, "connection": log.connection} | {k: counts[k] for k in ("dropped", "rejected")})
+        row = {"time": log.now, "connection": log.connection, "queue_bytes": draw(st.integers(0, 1))}
+        rows.append(row | {name: counts[name] for name in ("dropped", "rejected")})
         counts.clear()
     return log.table() if log.rows else EVENTS.empty_table(), _stats(rows), truth
 
@@ -211,17 +212,20 @@ def test_as_many_find_a_place_as_can(stream: tuple[pa.Table, pa.Table, Counter[s
     noticed = [
         (hole["connection"], at) for hole, at in zip(holes, table["time"].cast(pa.int64()).to_pylist(), strict=True)
     ]
-    seconds = [(row["connection"], row["dropped"] + row["rejected"]) for row in stats.to_pylist()]
-    times = stats["time"].cast(pa.int64()).to_pylist()
-    graph = np.zeros((2 + len(seconds) + len(holes),) * 2, dtype=np.int32)
-    for n, (connection, lost) in enumerate(seconds):
-        graph[0, 2 + n] = lost
-        since = (seconds[n - 1][0], times[n - 1]) if n else (-1, 0)
+    times = [(-1, 0), *zip(stats["connection"].to_pylist(), stats["time"].cast(pa.int64()).to_pylist(), strict=True)]
+    lost = []  # since, until, count: a reject may have waited since the queue was last seen empty
+    empty = 0
+    for n, row in enumerate(stats.to_pylist()):
+        lost += [(times[n], times[n + 1], row["dropped"]), (times[empty], times[n + 1], row["rejected"])]
+        empty = empty if row["queue_bytes"] else n + 1
+    graph = np.zeros((2 + len(lost) + len(holes),) * 2, dtype=np.int32)
+    for n, (since, until, count) in enumerate(lost):
+        graph[0, 2 + n] = count
         for m, hole in enumerate(holes):
             earlier = [noticed[k] for k in range(m) if holes[k]["symbol"] == hole["symbol"] and noticed[k] < noticed[m]]
-            if noticed[m] > since and max(earlier, default=(-1, 0)) < (connection, times[n]):
-                graph[2 + n, 2 + len(seconds) + m] = 1000
-            graph[2 + len(seconds) + m, 1] = hole["count"]
+            if noticed[m] > since and max(earlier, default=(-1, 0)) < until:
+                graph[2 + n, 2 + len(lost) + m] = 1000
+            graph[2 + len(lost) + m, 1] = hole["count"]
     most = maximum_flow(csr_array(graph), 0, 1).flow_value
     assert sum(table["queue"].to_pylist()) + sum(table["parser"].to_pylist()) == most
 

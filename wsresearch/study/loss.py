@@ -7,9 +7,8 @@ it, which the trades tell, to the arrival of the row after it, and what was lost
 was open in that second. Without the trades, a hole is open since the one of its symbol before it: more can lie in it.
 
 **The rule.** We blame ourselves first. Every drop, and then every reject, is taken for one trade and charged to a hole
-in which its id can lie, the one noticed first; as many find a place as possibly can (holes are open for an interval
-of seconds, so to serve the one that closes first is optimal: Glover 1967, Naval Research Logistics 14, 313). What then
-is left of a hole is charged by where it lies:
+in which its id can lie, the one noticed first; so as many find a place as possibly can. What then is left of a hole is
+charged by where it lies:
 
 * across an outage, to the *wire*: no connection delivered it, or it was destroyed on the way;
 * across a stop of ours, a kill included, to *stop*: nobody listened;
@@ -23,10 +22,9 @@ or after the last stored trade.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Any, Final
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,13 +64,13 @@ class _Hole:
     parser: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class _Second:
-    """A second in which something was lost. Its messages arrived after ``since``."""
+class _Lost(NamedTuple):
+    """So many messages that somebody lost, all of which arrived after ``since`` and not after ``until``."""
 
+    who: str
     since: _Key
     until: _Key
-    lost: dict[str, int] = field(default_factory=dict)
+    messages: int
 
 
 def _rows_before(table: pa.Table, trades: Any) -> dict[tuple[str, int], list[_Key]]:
@@ -116,8 +114,8 @@ def _holes(table: pa.Table, trades: Any | None) -> list[_Hole]:
     return found
 
 
-def _seconds(stats: Any) -> list[_Second]:
-    """Return the seconds with losses, in order."""
+def _lost(stats: Any) -> list[_Lost]:
+    """Return what was dropped and rejected in each second, in order."""
     columns = ("time", "run", "connection", "dropped", "rejected", "queue_bytes")
     table = checked(stats, STATS, columns, name="stats")
     for name in ("run", "connection", "dropped", "rejected"):
@@ -129,52 +127,57 @@ def _seconds(stats: Any) -> list[_Second]:
             raise UsageError(f"column {name!r} of the stats table is {least}; nothing counts below 0")
     time, run = nanoseconds(table, "time", "stats"), np.asarray(table["run"])
     connection, held = np.asarray(table["connection"]), np.asarray(table["queue_bytes"].fill_null(0))
-    dropped, rejected = np.asarray(table["dropped"]), np.asarray(table["rejected"])
     order = np.lexsort((time, connection, run))
-    keys = list(zip(connection[order].tolist(), time[order].tolist(), strict=True))
-    # What is rejected in a second may have waited in the queue: it came after the queue was last seen empty.
-    empty = np.maximum.accumulate(np.where(held[order] == 0, np.arange(len(order)), -1))
+    keys = [_BEFORE_ALL, *zip(connection[order].tolist(), time[order].tolist(), strict=True)]
+    counts = {who: np.asarray(table[name])[order] for who, name in (("queue", "dropped"), ("parser", "rejected"))}
+    # A message is dropped on arrival, but rejected after it has waited in the queue: then it came after the moment at
+    # which the queue was last seen empty.
+    empty = np.maximum.accumulate(np.where(held[order] == 0, np.arange(1, len(order) + 1), 0))
     found = []
-    for at in np.flatnonzero((dropped[order] > 0) | (rejected[order] > 0)).tolist():
-        since = int(empty[at - 1]) if at else -1
-        row = order[at]
-        lost = {"queue": int(dropped[row]), "parser": int(rejected[row])}
-        found.append(_Second(since=keys[since] if since >= 0 else _BEFORE_ALL, until=keys[at], lost=lost))
+    for at in np.flatnonzero((counts["queue"] > 0) | (counts["parser"] > 0)).tolist():
+        since = {"queue": keys[at], "parser": keys[int(empty[at - 1]) if at else 0]}
+        found += [_Lost(who, since[who], keys[at + 1], int(counts[who][at])) for who in counts if counts[who][at]]
     return found
 
 
-def _charge(holes: list[_Hole], seconds: list[_Second]) -> None:
-    """Charge drops and rejects to holes, the one noticed first before the others."""
+def _charge(holes: list[_Hole], lost: list[_Lost]) -> None:
+    """Charge what was lost to holes in which it can lie, the one noticed first before the others.
+
+    What was lost comes in the order of ``until``, so a hole that was open for one of them by its beginning is so for
+    all later ones; by its end it is the less so, the earlier that was. So to take the one noticed first is best.
+    """
     begins = sorted(range(len(holes)), key=lambda at: holes[at].since)
     opened: list[tuple[_Key, int]] = []
     next_begin = 0
-    for second in seconds:
-        while next_begin < len(begins) and holes[begins[next_begin]].since < second.until:
+    for each in lost:
+        while next_begin < len(begins) and holes[begins[next_begin]].since < each.until:
             at = begins[next_begin]
-            heappush(opened, (holes[at].noticed, at))
+            if holes[at].free:
+                insort(opened, (holes[at].noticed, at))
             next_begin += 1
-        for who, count in second.lost.items():
-            left = count
-            while left and opened:
-                hole = holes[opened[0][1]]
-                if not hole.free or hole.noticed <= second.since:
-                    heappop(opened)
-                    continue
-                taken = min(left, hole.free)
-                hole.free -= taken
-                left -= taken
-                setattr(hole, who, getattr(hole, who) + taken)
+        left = each.messages
+        first = bisect_right(opened, (each.since, len(holes)))
+        used = first
+        while left and used < len(opened):
+            hole = holes[opened[used][1]]
+            taken = min(left, hole.free)
+            hole.free -= taken
+            left -= taken
+            setattr(hole, each.who, getattr(hole, each.who) + taken)
+            used += not hole.free
+        del opened[first:used]
 
 
-def _most(holes: list[_Hole], seconds: list[_Second], who: str) -> list[int]:
+def _most(holes: list[_Hole], lost: list[_Lost], who: str) -> list[int]:
     """Return for each hole how many of it can have been lost by somebody at most."""
-    until, since = [second.until for second in seconds], [second.since for second in seconds]
-    sums = np.concatenate(([0], np.cumsum([second.lost[who] for second in seconds], dtype=np.int64)))
+    mine = [each for each in lost if each.who == who]
+    until, since = [each.until for each in mine], [each.since for each in mine]
+    sums = np.concatenate(([0], np.cumsum([each.messages for each in mine], dtype=np.int64)))
     found = []
     for hole in holes:
         first = bisect_right(until, hole.since)
         last = max(first, bisect_left(since, hole.noticed))
-        found.append(min(hole.count, int(sums[last] - sums[first])) if hole.free or hole.queue or hole.parser else 0)
+        found.append(min(hole.count, int(sums[last] - sums[first])) if hole.free else 0)
     return found
 
 
@@ -208,9 +211,9 @@ def losses(events: Any, stats: Any, *, trades: Any | None = None) -> pa.Table:
         If a column is missing, of another type, null where it never is, or a count is negative.
     """
     table = holes(events, settled=True)
-    found, seconds = _holes(table, trades), _seconds(stats)
-    _charge(found, seconds)
-    most = [_most(found, seconds, who) for who in ("queue", "parser")]
+    found, lost = _holes(table, trades), _lost(stats)
+    most = [_most(found, lost, who) for who in ("queue", "parser")]
+    _charge(found, lost)
     rows = []
     names = [name for name in LOSSES.names if name in HOLES.names]
     columns = [table[name] if name != "time" else table[name].cast(pa.int64()) for name in names]
