@@ -297,6 +297,7 @@ def test_the_report_has_the_promised_keys(capture: wr.Capture) -> None:
     assert document["losses"] == study.balance(capture.losses(), capture.stats())
     assert document["losses"]["missing"] == pc.sum(capture.holes()["count"]).as_py()
     assert document["idle_timeout"]["recommended"] == capture.staleness().idle_timeout
+    assert len(document["idle_timeout"]["candidates"]) == len(study.TIMEOUTS)
     text = capture.report_text()
     assert "reconnect" in text
     assert f"missing ids: {document['losses']['missing']:,}" in text

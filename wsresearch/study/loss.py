@@ -15,9 +15,9 @@ charged by where it lies:
 * inside a connection, to the *venue*: TCP loses nothing inside a connection, so it was not sent;
 * ids known to stand for no trade, to the *venue* as well.
 
-So ``queue`` and ``parser`` together are the most that can be our fault, and ``wire``, ``stop`` and ``venue`` the least
-that is theirs. A drop or reject that finds no hole cost no id: it was a duplicate, no trade, or came before the first
-or after the last stored trade.
+So ``queue`` and ``parser`` together are the most that can be our fault, and ``wire``, ``stop`` and ``venue`` together
+the least that cannot. A drop or reject that finds no hole cost no id: it was a duplicate, no trade, or came before the
+first or after the last stored trade.
 """
 
 from __future__ import annotations

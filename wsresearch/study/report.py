@@ -47,7 +47,7 @@ def report(
         What :func:`wsresearch.study.loss.balance` returned: who lost what is missing. None where that is not defined.
     stale
         What :func:`wsresearch.study.staleness.staleness` returned: the recommended ``idle_timeout`` with the columns of
-        its row; its ``recommended`` is null if no candidate will do. None where it was not asked for.
+        its row, ``recommended`` null if no candidate will do, and all ``candidates``. None where it was not asked for.
     """
     rows = outages(events, numbered=numbered).select(list(_REPORTED)).to_pylist()
     return {
@@ -62,7 +62,7 @@ def report(
 def _recommended(stale: Staleness) -> dict[str, Any]:
     row = stale.row or dict.fromkeys(STALENESS.names)
     told = {"recommended": row.pop("idle_timeout"), "measured": stale.measured, "watched": stale.watched}
-    return _plain(told | row)
+    return _plain(told | row) | {"candidates": [_plain(each) for each in stale.table.to_pylist()]}
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Silences:
     ordinary: int = 0
     """Number of the ordinary silences."""
     longest: _Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """The longest ordinary silences in ns, at least `keep` of them if there are so many."""
+    """The `keep` longest ordinary silences in ns, in any order."""
     keep: int = 0
     _last: _Last | None = None
     _recent: _Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
