@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pytest
 
 import wsresearch as wr
+from tests.elements import Elements
 from wsresearch import study
 from wsresearch.api import make_config
 from wsresearch.collect import process
@@ -302,6 +303,9 @@ def test_the_report_has_the_promised_keys(capture: wr.Capture) -> None:
     assert "reconnect" in text
     assert f"missing ids: {document['losses']['missing']:,}" in text
     assert "idle timeout: " in text
+    words = " ".join(Elements(capture.report_html()).words)
+    assert text.splitlines()[-1] in words
+    assert text.splitlines()[-2].removeprefix("missing ids: ") in words
 
 
 def test_one_pass_agrees_with_the_events(capture: wr.Capture) -> None:

@@ -344,7 +344,9 @@ class Capture(Reader):
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
         from wsresearch.notebook.report import report_html
+        from wsresearch.textreport import idle_timeout_line, loss_line
 
+        document = self.report()
         identity, events, totals = self.identity, self.events(), self.totals()
         return report_html(
             events,
@@ -357,6 +359,8 @@ class Capture(Reader):
                 "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
                 "segments": totals.segments,
                 "bytes on disk": f"{totals.size_bytes:,}",
+                "missing ids": loss_line(document["losses"]).removeprefix("missing ids: "),
+                "recommended": idle_timeout_line(document["idle_timeout"]),
             },
             trades_count=totals.trades,
             trades=self.trades(columns=["recv_time", "connection"]),
