@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -15,9 +16,12 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import wsresearch as wr
+from tests.elements import Elements
+from wsresearch import study
 from wsresearch.api import make_config
 from wsresearch.collect import process
 from wsresearch.collect.here import collect_here
@@ -25,6 +29,7 @@ from wsresearch.errors import CaptureBusy, CaptureTooNew, CollectorError, NotACa
 from wsresearch.lab import ExchangeProcess, Tape, start
 from wsresearch.reconnect.backoff import FullJitter
 from wsresearch.reconnect.presets import PRESETS
+from wsresearch.venues import venue_named
 
 STREAM = "binance:btcusdt"
 
@@ -284,13 +289,57 @@ def test_pandas_gets_floats_or_exact_decimals(capture: wr.Capture) -> None:
 def test_the_report_has_the_promised_keys(capture: wr.Capture) -> None:
     """What `wsresearch report --json` prints is what Python gets."""
     document = capture.report()
-    assert set(document) == {"outages", "connections", "trades"}
+    assert set(document) == {"outages", "connections", "trades", "losses", "idle_timeout"}
     assert document["trades"] == capture.trades().num_rows
     [outage] = document["outages"]
     assert set(outage) == {
         *("cause", "attempts", "waited", "silence", "detect", "connect", "first_message", "ids_lost", "censored"),
     }
-    assert "reconnect" in capture.report_text()
+    assert document["losses"] == study.balance(capture.losses(), capture.stats())
+    assert document["losses"]["missing"] == pc.sum(capture.holes()["count"]).as_py()
+    assert document["idle_timeout"]["recommended"] == capture.staleness().idle_timeout
+    assert len(document["idle_timeout"]["candidates"]) == len(study.TIMEOUTS)
+    text = capture.report_text()
+    assert "reconnect" in text
+    assert f"missing ids: {document['losses']['missing']:,}" in text
+    assert "idle timeout: " in text
+    words = " ".join(Elements(capture.report_html()).words)
+    assert text.splitlines()[-1] in words
+    assert text.splitlines()[-2].removeprefix("missing ids: ") in words
+
+
+def test_one_pass_agrees_with_the_events(capture: wr.Capture) -> None:
+    """Gaps are those of `gaps`, and the ids that the rows lack are those that the events tell of."""
+    swept = capture.sweep(longer_than=0.05)
+    assert swept.gaps.equals(capture.gaps(longer_than=0.05))
+    assert swept.gaps["outage"].to_pylist().count(1) == 1
+    intervals = ["symbol", "first_id", "last_id", "count"]
+    assert sorted(swept.missing.to_pylist(), key=str) == sorted(capture.holes().select(intervals).to_pylist(), key=str)
+    assert sum(swept.symbols["rows"].to_pylist()) == capture.totals().trades
+    assert capture.gaps(per_symbol=True, longer_than=0.05)["symbol"].null_count == 0
+
+
+def test_the_ledger_estimates_the_volume_lost(capture: wr.Capture) -> None:
+    """On request each hole of an outage has a volume with an error, by symbol; otherwise it is null."""
+    [told] = capture.outages(volume=True).to_pylist()
+    [plain] = capture.outages().to_pylist()
+    assert [hole["count"] for hole in told["holes"]] == [hole["count"] for hole in plain["holes"]]
+    assert all(hole["volume"] > 0 and hole["volume_error"] > 0 for hole in told["holes"])
+    assert all(hole["volume"] is None for hole in plain["holes"])
+
+
+def test_without_numbers_holes_are_not_defined(capture: wr.Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that does not number its trades: an error that says so, or null; never 0."""
+    unnumbered = dataclasses.replace(venue_named("binance"), has_sequence=False)
+    monkeypatch.setattr("wsresearch.api.venue_named", lambda name: unnumbered)
+    for ask in (capture.holes, capture.losses):
+        with pytest.raises(UsageError, match=r"not defined for binance: .*'trade_id'"):
+            ask()
+    assert capture.outages()["ids_lost"].null_count == 1
+    assert capture.report()["losses"] is None
+    text = capture.report_text()
+    assert "unknown" in text
+    assert "missing ids: not defined" in text
 
 
 def test_an_object_says_what_it_is(capture: wr.Capture) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
 
 from benchmarks.recording import EXPECTED, LOSS_ALLOWED, lost_by_kills, play
+from wsresearch.api import collect
 from wsresearch.capture.verify import verify
+from wsresearch.lab import Begin, FaultPlan, Tape, start
 
 SPEED = 50.0
 """The same run at ten times the recording's speed is ``python -m benchmarks.recording``."""
@@ -64,3 +69,46 @@ def test_the_demo_agrees_with_the_truth(tmp_path: Path) -> None:
         assert cause in done.stdout
     (picture,) = tmp_path.glob("*/demo.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_missing_id_is_charged_to_who_lost_it(tmp_path: Path) -> None:
+    """Garbage, skipped ids, a reset, and a collector held still until its queue overflows: by the exchange's truth."""
+    faults = [
+        {"at": 1.5, "fault": "garble", "count": 6, "replace": True},
+        {"at": 3.5, "fault": "skip_ids", "count": 7, "symbol": "BTCUSDT"},
+        {"at": 5.5, "fault": "reset_peer"},
+    ]
+    tape = Tape.generate(("BTCUSDT", "ETHUSDT"), rate=1000, seed=5, seconds=12)
+    with start(tape, faults=FaultPlan.parse(faults), begin=Begin.WITH_FIRST_CLIENT, seed=5) as exchange:
+        capture = collect("binance:btcusdt,ethusdt", tmp_path / "c", url=exchange.url, queue_bytes=1 << 16, seed=5)
+        pid = capture.status.pid
+        assert pid is not None
+        try:
+            while exchange.status().produced < 8000:
+                time.sleep(0.1)
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(2.0)
+            os.kill(pid, signal.SIGCONT)
+            assert exchange.played(60)
+            exchange.settled()
+        finally:
+            capture.stop()
+        truth = exchange.truth()
+    fate = {
+        (row["symbol"], row["trade_id"]): (row["kind"], row["connection"])
+        for row in truth.sent.filter(pc.is_valid(truth.sent["trade_id"])).to_pylist()
+    }
+    expected: Counter[str] = Counter()
+    for hole in capture.holes().to_pylist():
+        for number in range(hole["first_id"], hole["last_id"] + 1):
+            kind, connection = fate[hole["symbol"], number]
+            # What was written to the first connection and did not come was destroyed by the reset.
+            arrived = "queue" if connection == 2 else "wire"
+            expected[{"garbled": "parser", "skipped": "venue"}.get(kind, arrived)] += 1
+    sums = capture.report()["losses"]
+    assert {who: sums[who] for who in ("wire", "queue", "parser", "venue", "stop")} == {
+        who: expected[who] for who in ("wire", "queue", "parser", "venue", "stop")
+    }
+    assert min(expected[who] for who in ("wire", "queue", "parser", "venue")) > 0
+    assert sums["missing"] == pc.sum(capture.holes()["count"]).as_py()
+    assert (sums["dropped_elsewhere"], sums["rejected_elsewhere"]) == (0, 0)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from wsresearch.reconnect.backoff import Policy
 from wsresearch.reconnect.budget import Budget
 from wsresearch.reconnect.presets import PRESETS, parse_policy
 from wsresearch.reconnect.reset import Reset
-from wsresearch.venues import parse_stream
+from wsresearch.venues import parse_stream, venue_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from wsresearch.lab import ExchangeProcess
     from wsresearch.notebook.desk import Panel
     from wsresearch.notebook.lab_panel import LabPanel
+    from wsresearch.study import Staleness, Sweep
+
+_SWEPT: Final = ("symbol", "trade_id", "recv_time", "connection")
 
 __all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel", "to_pandas"]
 
@@ -234,30 +237,75 @@ class Capture(Reader):
 
         return study.attempts(self.events())
 
-    def outages(self) -> pa.Table:
-        """Every outage with its phases and its cost, see :func:`wsresearch.study.outages`."""
+    def outages(self, *, volume: bool = False) -> pa.Table:
+        """Every outage with its phases and its cost, see :func:`wsresearch.study.outages`.
+
+        With ``volume`` the quantity traded under the missing ids is estimated too: that reads every trade.
+        """
         from wsresearch import study
 
-        return study.outages(self.events())
+        trades = self.batches(columns=["symbol", "trade_id", "quantity"]) if volume else None
+        return study.outages(self.events(), trades=trades, numbered=self._numbered)
 
-    def holes(self) -> pa.Table:
-        """Every interval of ids that is still missing, see :func:`wsresearch.study.holes`."""
+    def holes(self, *, settled: bool = False) -> pa.Table:
+        """Every interval of ids that is still missing, see :func:`wsresearch.study.holes`.
+
+        With ``settled`` those too of which it is known what became of them: filled, or absent at the venue.
+        """
         from wsresearch import study
 
-        return study.holes(self.events())
+        self._need_numbers("holes")
+        return study.holes(self.events(), settled=settled)
 
-    def gaps(self, longer_than: float = 1.0) -> pa.Table:
+    def losses(self) -> pa.Table:
+        """Who lost each missing id: wire, queue, parser, venue, or a stop of ours; see :mod:`wsresearch.study.loss`."""
+        from wsresearch import study
+
+        self._need_numbers("losses")
+        return study.losses(self.events(), self.stats(), trades=self.batches(columns=_SWEPT))
+
+    def gaps(self, longer_than: float = 1.0, *, per_symbol: bool = False) -> pa.Table:
         """Silences of more than so many seconds, see :func:`wsresearch.study.gaps`."""
         from wsresearch import study
 
-        trades = self.trades(columns=["symbol", "recv_time", "connection"])
-        return study.gaps(trades, longer_than=longer_than, outages=self.outages())
+        trades = self.batches(columns=_SWEPT)
+        return study.gaps(trades, longer_than=longer_than, per_symbol=per_symbol, outages=self.outages())
+
+    def sweep(self, longer_than: float = 1.0) -> Sweep:
+        """Gaps, and ids missing by the rows themselves, in one pass, see :func:`wsresearch.study.sweep`."""
+        from wsresearch import study
+
+        return study.sweep(self.batches(columns=_SWEPT), longer_than=longer_than, outages=self.outages())
+
+    def staleness(self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0) -> Staleness:
+        """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
+        from wsresearch import study
+
+        given = study.TIMEOUTS if timeouts is None else timeouts
+        return study.staleness(self.sweep(), self.outages(), timeouts=given, tolerated=tolerated)
 
     def report(self) -> dict[str, Any]:
         """Return the document of ``wsresearch report --json``."""
         from wsresearch import study
 
-        return study.report(self.events(), trades=self.totals().trades)
+        return study.report(
+            self.events(),
+            trades=self.totals().trades,
+            numbered=self._numbered,
+            losses=study.balance(self.losses(), self.stats()) if self._numbered else None,
+            stale=self.staleness(),
+        )
+
+    @property
+    def _numbered(self) -> bool:
+        return venue_named(self.identity.venue).has_sequence
+
+    def _need_numbers(self, what: str) -> None:
+        if not self._numbered:
+            raise UsageError(
+                f"{what} are not defined for {self.identity.venue}: it does not number its trades (column 'trade_id'), "
+                "so nobody can say that one is missing"
+            )
 
     # -- what it looks like: notebook -----------------------------------------------------------------------------
 
@@ -285,17 +333,21 @@ class Capture(Reader):
         return snapshot(self.root)
 
     def report_text(self) -> str:
-        """Return the outages as a table for a terminal."""
-        from wsresearch.textreport import outage_table
+        """Return the outages as a table for a terminal, who lost what is missing, and the recommended idle timeout."""
+        from wsresearch.textreport import idle_timeout_line, loss_line, outage_table
 
-        return outage_table(self.outages())
+        document = self.report()
+        told = [loss_line(document["losses"]), idle_timeout_line(document["idle_timeout"])]
+        return "\n".join([outage_table(self.outages()), "", *told])
 
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
         from wsresearch.notebook.gap_distribution import idle_timeout_of
         from wsresearch.notebook.inventory import Inventory
         from wsresearch.notebook.report import report_html
+        from wsresearch.textreport import idle_timeout_line, loss_line
 
+        document = self.report()
         identity, events, totals = self.identity, self.events(), self.totals()
         return report_html(
             events,
@@ -308,6 +360,8 @@ class Capture(Reader):
                 "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
                 "segments": totals.segments,
                 "bytes on disk": f"{totals.size_bytes:,}",
+                "missing ids": loss_line(document["losses"]).removeprefix("missing ids: "),
+                "recommended": idle_timeout_line(document["idle_timeout"]),
             },
             trades_count=totals.trades,
             trades=self.trades(columns=["recv_time", "connection"]),

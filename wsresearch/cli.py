@@ -235,7 +235,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file here.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Tell what broke, how it recovered and what it cost; as text, as JSON, or as one HTML file with pictures."""
+    """Tell what broke, how it recovered and what it cost; as text, as JSON, or as one HTML file with pictures.
+
+    Text and JSON also tell who lost what is missing, and which idle timeout the recorded traffic asks for.
+    """
     from wsresearch.api import open_capture
 
     capture = open_capture(directory)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from wsresearch.safetext import safe
 
-__all__ = ["outage_table"]
+__all__ = ["idle_timeout_line", "loss_line", "outage_table"]
 
 _Row = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("connect", lambda row: _seconds(row["connect"])),
     ("first msg", lambda row: _seconds(row["first_message"])),
     ("silence", lambda row: _seconds(row["silence"]) + ("+" if row["censored"] else "")),
-    ("ids lost", lambda row: f"{row['ids_lost']:,}"),
+    ("ids lost", lambda row: "unknown" if row["ids_lost"] is None else f"{row['ids_lost']:,}"),
 )
 _LEFT: Final = frozenset({"cause"})
 
@@ -70,3 +70,53 @@ def outage_table(outages: pa.Table, *, most: int = 40) -> str:
     hidden = outages.num_rows - shown.num_rows
     told = [f"({hidden:,} earlier outages are not shown)"] if hidden else []
     return "\n".join([line(heads), *map(line, rows), *told])
+
+
+_BLAMED: Final = (
+    ("wire", "the wire"),
+    ("queue", "our queue"),
+    ("parser", "our parser"),
+    ("venue", "the venue"),
+    ("stop", "stops of ours"),
+)
+
+
+def loss_line(losses: Mapping[str, int] | None) -> str:
+    """Return who lost what is missing, in a line.
+
+    Parameters
+    ----------
+    losses
+        As :func:`wsresearch.study.loss.balance` returns them; None where it is not defined.
+    """
+    if losses is None:
+        return "missing ids: not defined, this venue does not number its trades"
+    parts = [f"{losses[key]:,} by {who}" for key, who in _BLAMED if losses[key]]
+    line = f"missing ids: {losses['missing']:,}" + (f", lost {', '.join(parts)}" if parts else "")
+    spare = [
+        f"{losses[f'{what}_elsewhere']:,} of {losses[what]:,} {what} messages"
+        for what in ("dropped", "rejected")
+        if losses[f"{what}_elsewhere"]
+    ]
+    return line + (f"; {' and '.join(spare)} cost no known id" if spare else "")
+
+
+def idle_timeout_line(told: Mapping[str, Any]) -> str:
+    """Return the recommended idle timeout and how often it would raise a false alarm, in a line.
+
+    Parameters
+    ----------
+    told
+        ``idle_timeout`` of :func:`wsresearch.study.report`.
+    """
+    watched = f"{told['watched'] / 3600:.3g} h" if told["watched"] >= 3600 else f"{told['watched']:,.0f} s"
+    if told["recommended"] is None:
+        return f"idle timeout: none can be recommended on {watched} of traffic"
+    line = f"idle timeout: {told['recommended']:g} s"
+    if told["measured"]:
+        return f"{line}, at most {told['per_day_most']:.2g} false alarms a day on {watched} of traffic"
+    # What was recorded bounds nothing yet: both numbers, and which is which.
+    return (
+        f"{line}, at most {told['per_day_fitted_most']:.2g} false alarms a day by a law fitted to the longest silences"
+        f"; {watched} of traffic alone bound them by {told['per_day_most']:,.0f} a day"
+    )

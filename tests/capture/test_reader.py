@@ -20,6 +20,7 @@ import pytest
 from tests.capture.made import MIDNIGHT, NOON, SECOND
 from tests.capture.recorded import NoSync, Recorded, trade_rows
 from wsresearch.capture import follow as follow_module
+from wsresearch.capture import reader as reader_module
 from wsresearch.capture import rows as rows_module
 from wsresearch.capture import sealed as sealed_module
 from wsresearch.capture.journal import Follower
@@ -532,6 +533,50 @@ def test_symbols_are_chosen_in_either_case(tmp_path: Path) -> None:
     assert reader.trades(symbols=["ETHUSDT"], columns=["trade_id"])["trade_id"].to_pylist() == [1, 2, 3]
     assert reader.trades(symbols=["ethusdt", "BTCUSDT"]).num_rows == 7
     assert reader.trades(symbols="SOLUSDT").num_rows == 0
+
+
+def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows in the same order, sealed and live; at most one segment is read ahead."""
+    capture = Recorded(tmp_path)
+    for _ in range(5):
+        capture.trade(100)
+        capture.rotate()
+    capture.seal()
+    capture.trade(10)
+    reader = Reader(tmp_path)
+    read: list[Segment] = []
+    original = reader_module.segment_rows
+    monkeypatch.setattr(
+        reader_module,
+        "segment_rows",
+        lambda layout, place, **asked: read.append(place.segment) or original(layout, place, **asked),
+    )
+    batches = reader.batches(columns=["trade_id", "recv_time"])
+    assert read == []
+    assert batches.read_next_batch().num_rows == 100
+    assert 1 <= len(read) <= 2
+    assert reader.batches(columns=["trade_id"]).read_all().equals(reader.trades(columns=["trade_id"]))
+    since = reader.trades()["recv_time"][250]
+    # Symbols stay encoded, as they are stored; written out, all is the same.
+    assert reader.batches(since=since, symbols="btcusdt").read_all().cast(TRADES).equals(reader.trades(since=since))
+    assert reader.batches(symbols="ETHUSDT").read_all().cast(TRADES).equals(TRADES.empty_table())
+    with pytest.raises(UsageError, match="columns"):
+        reader.batches(columns=["id"])
+
+
+def test_damage_is_found_when_its_segment_is_reached(tmp_path: Path) -> None:
+    """What is whole comes, and then the error that names the file: never a silent end."""
+    capture = Recorded(tmp_path)
+    for _ in range(2):
+        capture.trade(100)
+        capture.rotate()
+    capture.seal()
+    second = sorted(tmp_path.glob("trades/*/*.parquet"))[1]
+    damage(second)
+    batches = Reader(tmp_path).batches()
+    assert batches.read_next_batch().num_rows == 100
+    with pytest.raises(CaptureDamaged, match=second.name):
+        batches.read_next_batch()
 
 
 def test_rows_of_two_dates_come_in_the_order_recorded(tmp_path: Path) -> None:

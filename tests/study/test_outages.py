@@ -141,6 +141,86 @@ def test_attempts_agree_with_outages(script: tuple[pa.Table, list[Any]]) -> None
     assert all(row["outcome"] in {"opened", "failed"} for row in tried)
 
 
+@patient
+@given(script=scripts())
+def test_attempts_of_an_outage_add_up(script: tuple[pa.Table, list[Any]]) -> None:
+    """Each attempt has one outcome, one delay and one wait; the one that ended the outage took what it says it took."""
+    events, truth = script
+    tried = attempts(events).to_pylist()
+    for row, want in zip(outages(events).to_pylist(), truth, strict=True):
+        assert row["attempts_failed"] + row["attempts_opened"] + row["attempts_unfinished"] == want["attempts"]
+        assert len(row["delays"]) == len(row["waits"]) == want["attempts"]
+        mine = [each for each in tried if each["outage"] == row["outage"]]
+        assert row["attempts_failed"] == sum(each["outcome"] == "failed" for each in mine)
+        if want["censored"]:
+            assert row["clock_step"] is None
+            assert row["upgrade"] is None
+            continue
+        assert row["attempts_opened"] >= 1
+        assert sum(row["waits"]) == pytest.approx(row["backoff"], abs=1e-6)
+        assert sum(row["delays"]) == pytest.approx(row["delay"], abs=1e-6)
+        assert sum(row[phase] for phase in ("dns", "tcp", "tls", "upgrade")) == pytest.approx(mine[-1]["took"])
+        assert row["clock_step"] == pytest.approx(0, abs=1e-6)
+        assert sum(each["count"] for each in row["holes"]) == row["ids_lost"]
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 0.25])
+def test_a_clock_that_stepped_in_an_outage_is_told_and_changes_no_length(step: float) -> None:
+    """The wall clock is set while we reconnect: the silence stays what passed, the step is a column of its own."""
+    log = EventLog()
+    log.connect()
+    log.lost(2.0)
+    log.wall_offset = ns(step)
+    log.try_to_open(1.0)
+    log.opened(0.5)
+    log.first_message(0.5)
+    (row,) = outages(log.table()).to_pylist()
+    assert row["silence"] == pytest.approx(4.0, abs=1e-6)
+    assert row["clock_step"] == pytest.approx(step, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lost", "detector"),
+    [
+        ({"cause": "reset"}, "socket"),
+        ({"cause": "eof"}, "socket"),
+        ({"cause": "closed", "close_code": 1001, "close_by": "peer"}, "close_frame"),
+        ({"cause": "closed", "close_by": "local"}, "ourselves"),
+        ({"cause": "server_shutdown", "close_code": 1001}, "close_frame"),
+        ({"cause": "server_shutdown"}, "socket"),
+        ({"cause": "ping_timeout"}, "ping"),
+        ({"cause": "stalled"}, "idle_timeout"),
+        ({"cause": "too_big"}, "protocol"),
+        ({"cause": "reconnect"}, "ourselves"),
+        ({"cause": "unknown"}, None),
+        ({"cause": "a_cause_of_the_future"}, None),
+    ],
+)
+def test_what_noticed_a_loss_is_named(lost: dict[str, Any], detector: str | None) -> None:
+    """The detector follows from the cause; what is not known is null."""
+    log = EventLog()
+    log.connect()
+    log.lost(0.5, **lost)
+    assert outages(log.table())["detector"].to_pylist() == [detector]
+
+
+def test_without_numbers_nothing_is_said_to_be_missing() -> None:
+    """A venue whose trades have no ids: what an outage cost in trades is null, not 0."""
+    (row,) = outages(_one_outage().table(), numbered=False).to_pylist()
+    assert (row["ids_lost"], row["holes"]) == (None, None)
+
+
+def test_holes_of_an_outage_by_symbol() -> None:
+    """Two symbols, one of them filled in the middle: first and last id, and the count of what is still missing."""
+    log = _one_outage()
+    log.hole(10, 29, symbol="ETHUSDT", cause="outage", outage=1)
+    log.filled(15, 19, symbol="ETHUSDT")
+    (row,) = outages(log.table()).to_pylist()
+    told = [(each["symbol"], each["first_id"], each["last_id"], each["count"]) for each in row["holes"]]
+    assert told == [("BTCUSDT", 501, 600, 100), ("ETHUSDT", 10, 29, 15)]
+    assert row["ids_lost"] == 115
+
+
 def _one_outage() -> EventLog:
     log = EventLog()
     log.connect()
@@ -162,6 +242,11 @@ def test_an_outage_in_full() -> None:
     assert table.schema == OUTAGES
     (row,) = _plain(table)
     began = START_NS + ns(0.07 + 10)
+    # Lists are compared by themselves: approximation does not look into them.
+    assert row.pop("delays") == [1.0, 5.0]
+    assert row.pop("waits") == [0.9, 5.0]
+    lost = {"symbol": "BTCUSDT", "first_id": 501, "last_id": 600, "count": 100, "volume": None, "volume_error": None}
+    assert row.pop("holes") == [lost]
     assert row == pytest.approx(
         {
             "outage": 1,
@@ -185,7 +270,17 @@ def test_an_outage_in_full() -> None:
             "first_message": 0.05,
             "ids_lost": 100,
             "censored": False,
-        }
+            "detector": "close_frame",
+            "attempts_failed": 1,
+            "attempts_opened": 1,
+            "attempts_unfinished": 0,
+            "dns": 0.0,
+            "tcp": 0.05,
+            "tls": 0.1,
+            "upgrade": 0.05,
+            "clock_step": 0.0,
+        },
+        abs=1e-6,
     )
 
 

@@ -8,6 +8,7 @@ writer appends, rotates, seals and retires is argued in `scan`; what keeps up wi
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,12 +21,13 @@ from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import SegmentSummary, capture_is_there, segment_rows, summary
 from wsresearch.capture.scan import Place, places
+from wsresearch.capture.sealed import columns_of
 from wsresearch.capture.window import Instant, Span, Window, instant, span
 from wsresearch.errors import CaptureDamaged, UsageError
 from wsresearch.schema import SCHEMAS, TIME_COLUMN, TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wsresearch.capture.identity import Identity
     from wsresearch.capture.layout import Segment
@@ -137,13 +139,28 @@ class Reader:
         pyarrow.Table
             With the columns of `wsresearch.schema.TRADES`.
         """
-        names = None
-        if symbols is not None:
-            given = [symbols] if isinstance(symbols, str) else list(symbols)
-            if not given or not all(isinstance(name, str) and name for name in given):
-                raise UsageError(f"symbols is {symbols!r}: give names such as ['BTCUSDT'], or None for all")
-            names = sorted({*given, *(name.upper() for name in given)})
-        return self._read(TableName.TRADES, self._window(since, until, last), columns, names)
+        return self._read(TableName.TRADES, self._window(since, until, last), columns, _names(symbols))
+
+    def batches(
+        self,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        symbols: str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        last: Span | None = None,
+    ) -> pa.RecordBatchReader:
+        """Return the rows of `trades` piece by piece: memory holds two segments, however long the capture is.
+
+        Parameters as for `trades`. Symbols are encoded by dictionary, as they are stored. What is refused is refused
+        by this call; damage is found when its segment is reached. The pieces can be gone through once; while one is
+        worked on, the next is read.
+        """
+        schema, pieces = self._pieces(
+            TableName.TRADES, self._window(since, until, last), columns, _names(symbols), encoded=True
+        )
+        return pa.RecordBatchReader.from_batches(
+            schema, (batch for piece in _ahead(pieces) for batch in piece.to_batches())
+        )
 
     def events(
         self,
@@ -227,18 +244,31 @@ class Reader:
         columns: Sequence[str] | None,
         symbols: Sequence[str] | None = None,
     ) -> pa.Table:
+        schema, pieces = self._pieces(table, window, columns, symbols)
+        return pa.concat_tables([schema.empty_table(), *pieces])
+
+    def _pieces(
+        self,
+        table: TableName,
+        window: Window,
+        columns: Sequence[str] | None,
+        symbols: Sequence[str] | None,
+        *,
+        encoded: bool = False,
+    ) -> tuple[pa.Schema, Iterator[pa.Table]]:
+        """Return what each segment has of the rows asked for, read when its turn comes."""
         schema = SCHEMAS[table]
         if columns is not None:
             wrong = [name for name in columns if name not in schema.names]
             if isinstance(columns, str) or wrong or len(set(columns)) != len(columns) or not columns:
                 raise UsageError(f"columns is {columns!r}: give a list of different ones of {', '.join(schema.names)}")
-            schema = pa.schema([schema.field(name) for name in columns])
-        tables = [
-            segment_rows(self._layout, place, columns=columns, window=window, symbols=symbols)
-            for place in self._places(table)
+        schema = columns_of(table, columns or schema.names, encoded=encoded)
+        listed = self._places(table)
+        return schema, (
+            segment_rows(self._layout, place, columns=columns, window=window, symbols=symbols, encoded=encoded)
+            for place in listed
             if self._may_hold(place, window)
-        ]
-        return pa.concat_tables([schema.empty_table(), *tables])
+        )
 
     def _places(self, table: TableName) -> list[Place]:
         found = places(self._layout, table)
@@ -286,3 +316,22 @@ class Reader:
             if known is not None and known.sealed:
                 self._known[place.segment] = known
         return known
+
+
+def _names(symbols: str | Sequence[str] | None) -> list[str] | None:
+    """Return the symbols to look for, each as given and in upper case; None for all."""
+    if symbols is None:
+        return None
+    given = [symbols] if isinstance(symbols, str) else list(symbols)
+    if not given or not all(isinstance(name, str) and name for name in given):
+        raise UsageError(f"symbols is {symbols!r}: give names such as ['BTCUSDT'], or None for all")
+    return sorted({*given, *(name.upper() for name in given)})
+
+
+def _ahead(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the pieces, each read in a thread while the one before it is worked on."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as thread:
+        waiting = thread.submit(next, pieces, None)
+        while (piece := waiting.result()) is not None:
+            waiting = thread.submit(next, pieces, None)
+            yield piece

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from wsresearch.capture.journal import RECORD_BYTES, Follower, Record
 from wsresearch.capture.scan import Place, find
-from wsresearch.capture.sealed import chosen, read_footer, read_sealed
+from wsresearch.capture.sealed import chosen, columns_of, read_footer, read_sealed
 from wsresearch.capture.window import EVER, Window
 from wsresearch.errors import CaptureDamaged, CaptureError, NotACapture
 from wsresearch.schema import SCHEMAS, TIME_COLUMN
@@ -70,6 +70,7 @@ def segment_rows(
     columns: Sequence[str] | None = None,
     window: Window = EVER,
     symbols: Sequence[str] | None = None,
+    encoded: bool = False,
 ) -> pa.Table:
     """Return the rows of a listed segment, in the order received; see `read_sealed` for the parameters.
 
@@ -83,19 +84,22 @@ def segment_rows(
         If its Parquet file is damaged or may not be read, and its journal is not there any more.
     """
     name = place.segment.table
+    schema = columns_of(name, list(columns or SCHEMAS[name].names), encoded=encoded)
     now: Place | None = place
     for _ in range(_LOOKS):
         if now is None:
             # A journal in which nothing was verified leaves no Parquet file when it is recovered.
             capture_is_there(layout)
-            return SCHEMAS[name].empty_table().select(list(columns or SCHEMAS[name].names))
+            return schema.empty_table()
         try:
             if now.parquet is not None:
-                return read_sealed(now.parquet, now.segment, columns=columns, window=window, symbols=symbols)
+                return read_sealed(
+                    now.parquet, now.segment, columns=columns, window=window, symbols=symbols, encoded=encoded
+                )
             with Follower(layout, now.segment) as follower:
                 table = pa.Table.from_batches(follower.poll(), SCHEMAS[name]).combine_chunks()
                 refuse_unread(layout, follower)
-            return chosen(table, name, window=window, symbols=symbols).select(list(columns or SCHEMAS[name].names))
+            return chosen(table, name, window=window, symbols=symbols).select(schema.names).cast(schema)
         except FileNotFoundError:
             now = find(layout, place.segment)
         except CaptureDamaged:

@@ -165,4 +165,6 @@ def quiet_gaps(stats: pa.Table) -> pa.Table:
     start, end, of = time[before], time[before + 1], connection[before]
     zeros, names = np.zeros(len(before), dtype=np.int32), pa.nulls(len(before), pa.string())
     columns = [start, end, (end - start) / 1e9, of, of, names, zeros]
+    # Which trades came before and after, and how unusual it was, no counter tells.
+    columns += [pa.nulls(len(before), field.type) for field in list(GAPS)[len(columns) :]]
     return pa.table([pa.array(column).cast(field.type) for column, field in zip(columns, GAPS, strict=True)], GAPS)

@@ -15,9 +15,10 @@ from wsresearch.notebook.legends import key, legend_below
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named
 from wsresearch.notebook.scene import DENSE, Clock, Scene
 from wsresearch.notebook.words import cause_labels, counted, duration, share
+from wsresearch.study.attempts import attempts
 from wsresearch.study.connections import states
 from wsresearch.study.holes import holes
-from wsresearch.study.outages import attempts, outages
+from wsresearch.study.outages import outages
 from wsresearch.study.rows import read_events
 
 __all__ = ["timeline"]

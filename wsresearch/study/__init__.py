@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from wsresearch.study.attempts import ATTEMPTS, attempts
 from wsresearch.study.connections import CONNECTIONS, STATES, connections, states
 from wsresearch.study.gaps import GAPS, gaps
-from wsresearch.study.holes import HOLES, holes
-from wsresearch.study.outages import ATTEMPTS, OUTAGES, attempts, outages, report
+from wsresearch.study.holes import HOLES, HoleState, holes
+from wsresearch.study.loss import LOSSES, balance, losses
+from wsresearch.study.outages import OUTAGES, Detector, outages
+from wsresearch.study.report import report
+from wsresearch.study.staleness import STALENESS, TIMEOUTS, Staleness, staleness
+from wsresearch.study.sweep import MISSING, SYMBOLS, Sweep, sweep
 
 __all__ = [
     "ATTEMPTS",
     "CONNECTIONS",
     "GAPS",
     "HOLES",
+    "LOSSES",
+    "MISSING",
     "OUTAGES",
+    "STALENESS",
     "STATES",
+    "SYMBOLS",
+    "TIMEOUTS",
+    "Detector",
+    "HoleState",
+    "Staleness",
+    "Sweep",
     "attempts",
+    "balance",
     "connections",
     "gaps",
     "holes",
+    "losses",
     "outages",
     "report",
+    "staleness",
     "states",
+    "sweep",
 ]

@@ -7,22 +7,37 @@ for what was still going on when a run ended, the difference of two ``time`` val
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import isnan
 from typing import Any, Final
 
 import pyarrow as pa
 
 from wsresearch.errors import UsageError
+from wsresearch.reconnect.causes import Cause
 from wsresearch.schema import EventKind
-from wsresearch.study.holes import HOLES, holes, holes_in
+from wsresearch.study.attempts import ATTEMPTS, ENDS_RUN, attempt_rows, step
+from wsresearch.study.holes import holes_in
 from wsresearch.study.rows import Event, as_table, int64, read_events, seconds_between
+from wsresearch.study.volume import lost_volumes
 
-__all__ = ["ATTEMPTS", "HOLES", "OUTAGES", "attempts", "holes", "outages", "report"]
+__all__ = ["OUTAGES", "Detector", "outages"]
 
 _TIME: Final = pa.timestamp("ns", tz="UTC")
+
+_LOST_IDS: Final = pa.struct(
+    [
+        pa.field("symbol", pa.string()),
+        pa.field("first_id", pa.int64()),
+        pa.field("last_id", pa.int64()),
+        pa.field("count", pa.int64()),
+        pa.field("volume", pa.float64()),
+        pa.field("volume_error", pa.float64()),
+    ]
+)
 
 OUTAGES: Final = pa.schema(
     [
@@ -47,33 +62,59 @@ OUTAGES: Final = pa.schema(
         pa.field("first_message", pa.float64()),
         pa.field("ids_lost", pa.int64()),
         pa.field("censored", pa.bool_()),
-    ]
-)
-
-ATTEMPTS: Final = pa.schema(
-    [
-        pa.field("run", pa.int32()),
-        pa.field("outage", pa.int32()),
-        pa.field("attempt", pa.int32()),
-        pa.field("started", _TIME),
-        pa.field("delay", pa.float64()),
-        pa.field("drawn", pa.float64()),
-        pa.field("delay_cause", pa.string()),
-        pa.field("waited", pa.float64()),
-        pa.field("outcome", pa.string()),
-        pa.field("cause", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("http_status", pa.int32()),
+        pa.field("detector", pa.string()),
+        pa.field("delays", pa.list_(pa.float64())),
+        pa.field("waits", pa.list_(pa.float64())),
+        pa.field("attempts_failed", pa.int32()),
+        pa.field("attempts_opened", pa.int32()),
+        pa.field("attempts_unfinished", pa.int32()),
         pa.field("dns", pa.float64()),
         pa.field("tcp", pa.float64()),
         pa.field("tls", pa.float64()),
         pa.field("upgrade", pa.float64()),
-        pa.field("took", pa.float64()),
-        pa.field("connection", pa.int32()),
+        pa.field("clock_step", pa.float64()),
+        pa.field("holes", pa.list_(_LOST_IDS)),
     ]
 )
 
-_ENDS_RUN: Final = frozenset({EventKind.STOPPED, EventKind.GAVE_UP})
+
+class Detector(StrEnum):
+    """What took a connection for lost: the peer's Close frame, the socket, or something of ours that looks.
+
+    How late it was is ``detect``, counted from the last market message: when a connection really broke, nobody knows,
+    so that is the most it can have been.
+    """
+
+    CLOSE_FRAME = "close_frame"
+    SOCKET = "socket"
+    PING = "ping"
+    IDLE_TIMEOUT = "idle_timeout"
+    PROTOCOL = "protocol"
+    OURSELVES = "ourselves"
+
+
+_DETECTORS: Final[Mapping[str | None, Detector]] = {
+    Cause.CLOSED: Detector.CLOSE_FRAME,
+    Cause.EOF: Detector.SOCKET,
+    Cause.RESET: Detector.SOCKET,
+    Cause.UNREACHABLE: Detector.SOCKET,
+    Cause.PING_TIMEOUT: Detector.PING,
+    Cause.STALLED: Detector.IDLE_TIMEOUT,
+    Cause.PROTOCOL_ERROR: Detector.PROTOCOL,
+    Cause.TOO_BIG: Detector.PROTOCOL,
+    Cause.RECONNECT: Detector.OURSELVES,
+    Cause.ROLLOVER: Detector.OURSELVES,
+}
+
+
+def _detector(lost: Event) -> Detector | None:
+    """Return what noticed a loss; None where its cause does not say."""
+    if lost.cause == Cause.SERVER_SHUTDOWN:  # announced by a message, but noticed when it came true
+        return Detector.SOCKET if lost.close_code is None else Detector.CLOSE_FRAME
+    if lost.cause == Cause.CLOSED and lost.close_by == "local":
+        return Detector.OURSELVES
+    return _DETECTORS.get(lost.cause)
+
 
 # Which phase a step belongs to, and which phase begins when it ends. A connection that opened and was lost
 # again without a market message was, for the data, one more way of not being connected: that is *connect*.
@@ -87,15 +128,6 @@ _STEPS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 _WAYS: Final = ("backoff", "connect", "first_message")
-
-
-def _step(row: Event, since: int) -> float:
-    """Return how long the step that this row ends took: ``waited``, or else the time since the row before."""
-    if row.waited is None or isnan(row.waited):
-        return seconds_between(since, row.time)
-    if row.waited < 0:
-        raise UsageError(f"column 'waited' of event {row.seq} is {row.waited}; no step takes less than 0 s")
-    return row.waited
 
 
 @dataclass(slots=True)
@@ -132,7 +164,7 @@ class _Outage:
             self.delay += row.delay if row.delay is not None else self.decided
             self.decided = 0.0
         of, then = _STEPS[row.kind]
-        self.spent[of] += _step(row, self.mark)
+        self.spent[of] += step(row, self.mark)
         self.mark, self.phase = row.time, then
 
     def values(self, ended: Event | None, until: int) -> tuple[Any, ...]:
@@ -163,6 +195,7 @@ class _Outage:
             spent["first_message"],
             0,
             ended is None,
+            _detector(lost),
         )
 
 
@@ -182,7 +215,7 @@ def _outage_rows(rows: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
             current = _Outage.opened_by(row)
         elif current is None:
             continue
-        elif row.kind in _ENDS_RUN:
+        elif row.kind in ENDS_RUN:
             yield current.values(None, until)
             current = None
         elif row.outage == current.lost.outage and (row.kind in _STEPS or row.kind == EventKind.BACKOFF):
@@ -194,7 +227,50 @@ def _outage_rows(rows: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
         yield current.values(None, until)
 
 
-def outages(events: Any) -> pa.Table:
+_TRIED: Final = tuple(ATTEMPTS.names.index(name) for name in ("outage", "delay", "waited", "outcome", "connection"))
+_PHASES: Final = ATTEMPTS.names.index("dns")
+
+
+def _tried(rows: list[Event]) -> Mapping[int, list[tuple[Any, ...]]]:
+    """Return the attempts of each outage, rows of :data:`~wsresearch.study.attempts.ATTEMPTS`."""
+    found = defaultdict(list)
+    for values in attempt_rows(rows):
+        found[values[_TRIED[0]]].append(values)
+    return found
+
+
+def _of_attempts(tried: list[tuple[Any, ...]], next_connection: int | None) -> tuple[Any, ...]:
+    """Return delays, waits, how many attempts had which outcome, and the phases of the one that ended the outage."""
+    _, delay, waited, outcome, connection = _TRIED
+    outcomes = [row[outcome] for row in tried]
+    failed, opened = outcomes.count("failed"), outcomes.count("opened")
+    phases: tuple[Any, ...] = (None,) * 4
+    for row in tried:
+        if next_connection is not None and row[connection] == next_connection:
+            phases = row[_PHASES : _PHASES + 4]
+    waits, delays = ([row[at] for row in tried] for at in (waited, delay))
+    return (delays, waits, failed, opened, len(tried) - failed - opened, *phases)
+
+
+def _missing(rows: list[Event], trades: Any | None) -> Mapping[int, list[dict[str, Any]]]:
+    """Return what is missing of each outage, one dict of :data:`_LOST_IDS` a symbol."""
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    for row, first, last in holes_in(rows):
+        if row.outage and row.symbol is not None:
+            ids = {"symbol": row.symbol, "first_id": first, "last_id": last, "count": 0}
+            known = found.setdefault((row.outage, row.symbol), ids)
+            known["first_id"], known["last_id"] = min(known["first_id"], first), max(known["last_id"], last)
+            known["count"] = int64(known["count"] + last - first + 1)
+    if trades is not None:
+        for known, told in zip(found.values(), lost_volumes(list(found.values()), trades), strict=True):
+            known["volume"], known["volume_error"] = told
+    missing = defaultdict(list)
+    for (outage, _), known in sorted(found.items()):
+        missing[outage].append(known)
+    return missing
+
+
+def outages(events: Any, *, trades: Any | None = None, numbered: bool = True) -> pa.Table:
     """Return one row for each outage: from a connection's last message to the first market message after it.
 
     Parameters
@@ -203,6 +279,12 @@ def outages(events: Any) -> pa.Table:
         The events table of a capture, in any order. Outage numbers are unique within a capture. An outage
         whose opening ``lost`` event is not in the table (because it was read with ``since=``) is left out,
         for nobody can say when it began.
+    trades
+        The trades table, or a ``pyarrow.RecordBatchReader`` of it, with ``symbol``, ``trade_id`` and ``quantity``:
+        from them the volume of what is missing is estimated, see :func:`wsresearch.study.volume.lost_volumes`.
+    numbered
+        Whether the venue numbers its trades. Without numbers nothing is known to be missing: ``ids_lost`` and
+        ``holes`` are null then, not 0.
 
     Returns
     -------
@@ -233,6 +315,18 @@ def outages(events: Any) -> pa.Table:
         ``ids_lost``        trade ids missing across it and not filled since; of a censored one that is not
                             known before the next run's first message, and such a hole carries no outage
         ``censored``        not over when its run stopped, gave up, failed or was killed, or the table ended
+        ``detector``        what noticed it, a :class:`Detector`; ``detect`` later than the last market message
+        ``delays``          the decided delay before each attempt
+        ``waits``           what really passed before each attempt
+        ``attempts_failed``, ``attempts_opened``, ``attempts_unfinished``  how the attempts ended: in a failure, in
+                            a connection, or not before the run or the table did; together ``attempts``
+        ``dns``, ``tcp``, ``tls``, ``upgrade``  phases of the attempt whose connection ended it; null if censored
+        ``clock_step``      by how much the wall clock ran ahead of the monotonic clock from the beginning of the
+                            lost connection to the end of the outage; null if censored
+        ``holes``           for each symbol with ids missing across it: ``symbol``, ``first_id``, ``last_id``,
+                            ``count`` (less than the two say where some have been filled), ``volume`` and
+                            ``volume_error``, estimated, in units of the symbol's quantity, null without
+                            ``trades``; null if censored
         =================== ==============================================================================
 
     Raises
@@ -246,129 +340,15 @@ def outages(events: Any) -> pa.Table:
     outage counts until the last event of its run.
     """
     rows = read_events(events)
-    lost_ids: Counter[int] = Counter()
-    for row, first, last in holes_in(rows):
-        if row.outage:
-            lost_ids[row.outage] += last - first + 1
-    ids_at = OUTAGES.get_field_index("ids_lost")
-    found = [(*values[:ids_at], int64(lost_ids[values[0]]), *values[ids_at + 1 :]) for values in _outage_rows(rows)]
+    ledger = list(_outage_rows(rows))
+    tried, missing = _tried(rows), _missing(rows, trades)
+    at = {name: OUTAGES.get_field_index(name) for name in ("next_connection", "began", "ended", "silence", "ids_lost")}
+    found = []
+    for values in ledger:
+        told = list(values)
+        ended, holes = values[at["ended"]], missing[values[0]]
+        told[at["ids_lost"]] = int64(sum(each["count"] for each in holes)) if numbered else None
+        passed = None if ended is None else (ended - values[at["began"]]) / 1e9 - values[at["silence"]]
+        of_attempts = _of_attempts(tried[values[0]], values[at["next_connection"]])
+        found.append((*told, *of_attempts, passed, holes if numbered and ended is not None else None))
     return as_table(found, OUTAGES)
-
-
-_OUTCOMES: Final[Mapping[str, str]] = {EventKind.OPENED: "opened", EventKind.ATTEMPT_FAILED: "failed"}
-
-
-def _attempt_rows(rows: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
-    begun: Event | None = None
-    backoff: Event | None = None
-    why: tuple[float | None, float | None, str | None] = (None, None, None)
-    run = None
-
-    def values(end: Event | None, outcome: str | None) -> tuple[Any, ...]:
-        assert begun is not None
-        took = None if end is None else _step(end, begun.time)
-        tried = end if end is not None and end.kind in _OUTCOMES else None
-        told: tuple[Any, ...] = (None,) * 7
-        if tried is not None:
-            phases = (tried.dns, tried.tcp, tried.tls, tried.upgrade)
-            told = (tried.cause, tried.detail, tried.http_status, *phases)
-        connection = tried.connection if tried is not None and outcome == "opened" else None
-        waited = None if begun.waited is not None and isnan(begun.waited) else begun.waited
-        begin = (begun.run, begun.outage or 0, begun.attempt, begun.time, *why, waited)
-        return (*begin, outcome, *told, took, connection)
-
-    for row in rows:
-        if row.run != run:
-            if begun is not None:
-                yield values(None, "cancelled")
-            begun = backoff = None
-        run = row.run
-        if row.kind == EventKind.BACKOFF:
-            backoff = row
-        elif row.kind == EventKind.CONNECTING:
-            if begun is not None:
-                yield values(None, "cancelled")
-            begun = row
-            why = (row.delay, row.drawn, None)
-            if backoff is not None:
-                delay = backoff.delay if row.delay is None else row.delay
-                why = (delay, backoff.drawn if row.drawn is None else row.drawn, backoff.cause)
-            backoff = None
-        elif begun is not None and (row.kind in _OUTCOMES or row.kind in _ENDS_RUN):
-            yield values(row, _OUTCOMES.get(row.kind, "cancelled"))
-            begun = None
-    if begun is not None:
-        yield values(None, None)
-
-
-def attempts(events: Any) -> pa.Table:
-    """Return one row for each try to open a connection, those at the start of a run included.
-
-    Parameters
-    ----------
-    events
-        The events table of a capture, in any order.
-
-    Returns
-    -------
-    pyarrow.Table
-        In the order they began; times in UTC, durations in seconds, null where it does not apply:
-
-        =============== =================================================================================
-        ``run``         the run
-        ``outage``      the outage it was to end, 0 for the start of a run
-        ``attempt``     1-based within the outage or the start
-        ``started``     when it began
-        ``delay``       the delay decided before it
-        ``drawn``       what the policy drew, null where it was not asked
-        ``delay_cause`` what decided the delay if not the policy: ``retry_after`` or ``budget``
-        ``waited``      what really passed since the failure before it
-        ``outcome``     ``opened``, ``failed``, ``cancelled`` (its run ended first), or null: the table ends
-                        while it is under way
-        ``cause``       why it failed
-        ``detail``      the same in the words of the peer or the system, made safe
-        ``http_status`` of the refused handshake
-        ``dns``, ``tcp``, ``tls``, ``upgrade``  its phases; null from the phase on that was not reached
-        ``took``        their sum; for a cancelled one the time until its run ended, null if that is not known
-        ``connection``  the number of the connection it opened
-        =============== =================================================================================
-
-    Raises
-    ------
-    UsageError
-        If a column is missing or of another type, or a duration is negative; the message names the column.
-    """
-    return as_table(list(_attempt_rows(read_events(events))), ATTEMPTS)
-
-
-_REPORTED: Final = (
-    "cause",
-    "attempts",
-    "waited",
-    "silence",
-    "detect",
-    "connect",
-    "first_message",
-    "ids_lost",
-    "censored",
-)
-
-
-def report(events: Any, *, trades: int) -> dict[str, Any]:
-    """Return what ``wsresearch report --json`` prints: plain values, durations in seconds to a nanosecond.
-
-    Parameters
-    ----------
-    events
-        The events table of a capture.
-    trades
-        How many trades the capture holds.
-    """
-    rows = outages(events).select(list(_REPORTED)).to_pylist()
-    return {
-        "outages": [
-            {key: round(value, 9) if isinstance(value, float) else value for key, value in row.items()} for row in rows
-        ],
-        "connections": sum(row.kind == EventKind.OPENED for row in read_events(events)),
-        "trades": trades,
-    }

@@ -6,11 +6,22 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from wsresearch.errors import UsageError
 from wsresearch.schema import EVENTS
 
-__all__ = ["Event", "as_table", "checked", "int64", "plain_rows", "read_events", "seconds_between"]
+__all__ = [
+    "Event",
+    "as_arrow",
+    "as_table",
+    "checked",
+    "int64",
+    "nanoseconds",
+    "plain_rows",
+    "read_events",
+    "seconds_between",
+]
 
 _NS: Final = 1_000_000_000
 _INT64_MAX: Final = 2**63 - 1
@@ -46,6 +57,22 @@ class Event(NamedTuple):
 _NEVER_NULL: Final = ("seq", "time", "run", "kind")
 
 
+def as_arrow(table: Any, *, name: str) -> pa.Table:
+    """Return anything that answers ``__arrow_c_stream__`` as a table.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    if isinstance(table, pa.Table):
+        return table
+    try:
+        return pa.table(table)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"{name} must be an Arrow table, not {type(table).__name__}") from error
+
+
 def checked(table: Any, schema: pa.Schema, columns: tuple[str, ...], *, name: str) -> pa.Table:
     """Return the named columns of a table with the types of a schema, in the order asked for.
 
@@ -65,11 +92,7 @@ def checked(table: Any, schema: pa.Schema, columns: tuple[str, ...], *, name: st
     UsageError
         If it is no table, or a column is missing or of another type; the message names the column.
     """
-    if not isinstance(table, pa.Table):
-        try:
-            table = pa.table(table)
-        except (TypeError, ValueError, pa.ArrowException) as error:
-            raise UsageError(f"{name} must be an Arrow table, not {type(table).__name__}") from error
+    table = as_arrow(table, name=name)
     taken = []
     for column in columns:
         found = table.schema.get_all_field_indices(column)
@@ -111,6 +134,14 @@ def read_events(events: Any) -> list[Event]:
     position = Event._fields.index("time")
     table = table.set_column(position, "time", table.column("time").cast(pa.int64()))
     return [Event._make(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+
+
+def nanoseconds(table: pa.Table, column: str, name: str) -> NDArray[np.int64]:
+    """Return a column of times as ns since 1970 UTC; `UsageError` if it has a null."""
+    values = table.column(column)
+    if values.null_count:
+        raise UsageError(f"column {column!r} of the {name} table has a null; it cannot be put in order")
+    return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def seconds_between(since: int, until: int) -> float:
