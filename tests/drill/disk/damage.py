@@ -32,7 +32,15 @@ from wsresearch.capture.verify import verify
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import SCHEMAS, TableName
 
-__all__ = ["JOURNAL_DAMAGES", "PARQUET_DAMAGES", "Specimen", "damaged_journals", "damaged_parquets", "specimens"]
+__all__ = [
+    "JOURNAL_DAMAGES",
+    "PARQUET_DAMAGES",
+    "Specimen",
+    "damaged_journals",
+    "damaged_parquets",
+    "fast_folder",
+    "specimens",
+]
 
 WHOLE_EVERY = 100
 """One damaged journal in so many is read, verified and recovered as part of a capture, which costs a hundred times as
@@ -264,7 +272,7 @@ def damaged_journals(numbers: range) -> Tally:
     tally = Tally()
     kinds = list(JOURNAL_DAMAGES.items())
     ones = [(one, _others(one)) for one in specimens()]
-    with tempfile.TemporaryDirectory(dir=_fast()) as name:
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as name:
         root = Path(name)
         for number in numbers:
             kind, damage = kinds[number % len(kinds)]
@@ -372,7 +380,7 @@ PARQUET_DAMAGES = (
 def damaged_parquets(numbers: range) -> Tally:
     """Do the runs with these numbers in this process: harm a sealed file, with and without its journal."""
     tally = Tally()
-    with tempfile.TemporaryDirectory(dir=_fast()) as name:
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as name:
         good = [_sealed(Path(name) / str(place), one) for place, one in enumerate(specimens()[:3])]
         foreign = next((Path(name) / "1").rglob("*.parquet")).read_bytes()
         for number in numbers:
@@ -443,7 +451,7 @@ def _rebuild(root: Path, one: Specimen, path: Path, harmed: bytes, content: byte
         raise AssertionError("recovering again did something")
 
 
-def _fast() -> str | None:
+def fast_folder() -> str | None:
     """A folder in memory where there is one: what a real disk does is not the question here."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 

@@ -17,8 +17,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from wsresearch.api import Capture, make_config
@@ -52,12 +54,16 @@ class Kill:
     ----------
     lost
         Rows that the exchange had handed to TCP before the kill and that no reader sees.
+    unread
+        Those of them that the collector had not read yet, if it was as far behind the exchange as with the last row it
+        stored: on a busy machine a process waits for a processor, and the kernel keeps what comes meanwhile.
     to_collecting
         Seconds from asking for the collector that was killed here to the first trade it recorded; None if it was
         killed before.
     """
 
     lost: int
+    unread: int
     to_collecting: float | None
 
 
@@ -148,9 +154,15 @@ def _judged(root: Path, truth: Truth, lives: list[_Life], last_ns: int) -> Outco
         until = lives[number + 1].asked_ns if number + 1 < len(lives) else last_ns
         next_end = lives[number + 1].killed_ns if number + 1 < len(lives) else sys.maxsize
         # A kernel resets the connections of a killed process at once; a busy exchange may notice a little later.
-        lost = sum(cost for closed, cost in costs if life.killed_ns - _EARLY_NS <= closed < next_end - _EARLY_NS)
+        mine = [cost for cost in costs if life.killed_ns - _EARLY_NS <= cost.closed_ns < next_end - _EARLY_NS]
         first = firsts.get(life.run)
-        outcome.kills.append(Kill(lost=lost, to_collecting=None if first is None else (first - life.asked_ns) / 1e9))
+        outcome.kills.append(
+            Kill(
+                lost=sum(cost.lost for cost in mine),
+                unread=sum(cost.unread(life.killed_ns) for cost in mine),
+                to_collecting=None if first is None else (first - life.asked_ns) / 1e9,
+            )
+        )
         # What a reader had seen is a prefix of what there is: rows are only ever added.
         kept = pc.sum(pc.less(stored["recv_time"].cast(pa.int64()), until)).as_py()
         if kept < life.seen:
@@ -158,8 +170,24 @@ def _judged(root: Path, truth: Truth, lives: list[_Life], last_ns: int) -> Outco
     return outcome
 
 
-def _costs(stored: pa.Table, sent: pa.Table, truth: Truth, outcome: Outcome) -> list[tuple[int, int]]:
-    """Return when each connection ended (ns) and how many rows of it are lost; each must be the end of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cost:
+    """What the end of a connection cost: when it ended, when its lost rows were sent, and how late rows were read."""
+
+    closed_ns: int
+    lost_ns: NDArray[np.int64]
+    lag_ns: int
+
+    @property
+    def lost(self) -> int:
+        return len(self.lost_ns)
+
+    def unread(self, killed_ns: int) -> int:
+        return int((self.lost_ns > killed_ns - self.lag_ns).sum())
+
+
+def _costs(stored: pa.Table, sent: pa.Table, truth: Truth, outcome: Outcome) -> list[_Cost]:
+    """Return what the end of each connection cost; it must be the end of it that is lost."""
     costs = []
     by_first = {}
     for number in pc.unique(stored["connection"]).to_pylist():
@@ -175,7 +203,9 @@ def _costs(stored: pa.Table, sent: pa.Table, truth: Truth, outcome: Outcome) -> 
         same = mine.slice(0, rows.num_rows)
         if any(not _equal(rows[name], same[name]) for name in _COMPARED):
             outcome.wrong.append(f"connection {row['connection']}: what is stored is no prefix of what was sent")
-        costs.append((row["closed_ns"], mine.num_rows - rows.num_rows))
+        sent_ns = mine["sent_ns"].to_numpy()
+        lag_ns = rows["recv_time"][-1].value - int(sent_ns[rows.num_rows - 1]) if rows.num_rows else 0
+        costs.append(_Cost(closed_ns=row["closed_ns"], lost_ns=sent_ns[rows.num_rows :], lag_ns=lag_ns))
     outcome.wrong += [f"rows from id {first} on came over no connection" for first in by_first]
     return costs
 
@@ -214,12 +244,15 @@ def main() -> int:
             wrong += [f"seed {seed}: {what}" for what in outcome.wrong]
             progress.update(count)
     lost = sorted(kill.lost for kill in kills)
+    read = sorted(kill.lost - kill.unread for kill in kills)
     begun = sorted(kill.to_collecting for kill in kills if kill.to_collecting is not None)
     over = sum(count > ROWS_ALLOWED for count in lost)
     late = sum(seconds > SECONDS_ALLOWED for seconds in begun)
     print(f"{len(kills)} SIGKILLs at {asked.rate:,.0f} trades/s, flush {FLUSH * 1e3:.0f} ms; {rows:,} rows stored")
     print(f"  rows lost a kill     median {_at(lost, 0.5):,.0f}, p99 {_at(lost, 0.99):,.0f}, most {lost[-1]:,}")
     print(f"  over {ROWS_ALLOWED} rows        {over} of {len(lost)}")
+    print(f"  of them it had read  median {_at(read, 0.5):,.0f}, p99 {_at(read, 0.99):,.0f}, most {read[-1]:,}")
+    print(f"  over {ROWS_ALLOWED} rows        {sum(count > ROWS_ALLOWED for count in read)} of {len(read)}")
     print(
         f"  start to collecting  median {_at(begun, 0.5):.2f} s, p99 {_at(begun, 0.99):.2f} s, most {begun[-1]:.2f} s"
     )
