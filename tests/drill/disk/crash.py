@@ -40,7 +40,7 @@ from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import TableName
 
-__all__ = ["Point", "crash_points", "jobs"]
+__all__ = ["EVERY", "Job", "Left", "Live", "Point", "crash_points", "ids_of", "jobs", "new_capture", "settle"]
 
 Faults = Mapping[int, Refuse | Die]
 EVERY = list(range(1, 13))
@@ -166,7 +166,7 @@ class Left:
 # -- what holds at every moment ---------------------------------------------------------------------------------------
 
 
-def _ids(root: Path) -> list[int]:
+def ids_of(root: Path) -> list[int]:
     rows = Reader(root).trades()
     assert rows.num_rows == 0 or _right(rows), "a row has other values than were written"
     found: list[int] = rows["trade_id"].to_pylist()
@@ -187,11 +187,11 @@ def _tree(root: Path) -> dict[str, bytes | None]:
     }
 
 
-def _settle(root: Path, seen: list[int]) -> None:
+def settle(root: Path, seen: list[int]) -> None:
     """Recover: the same rows, all of them in Parquet; then twice more, which changes nothing."""
     done = recover(root, disk=NoSync())
     assert not done.unsealed, f"could not be sealed on a good disk: {done.unsealed}"
-    assert _ids(root) == seen, f"{_ids(root)} after recovery where a reader saw {seen} before"
+    assert ids_of(root) == seen, f"{ids_of(root)} after recovery where a reader saw {seen} before"
     layout = Layout(root)
     assert not layout.journals(TableName.TRADES)
     assert not layout.temporaries(TableName.TRADES)
@@ -209,13 +209,13 @@ def _go_on(root: Path, seen: list[int]) -> None:
     """The next run records after what is there."""
     with CaptureWriter(root, disk=NoSync()) as writer:
         writer.append(TableName.TRADES, trades([100, 101]), now_ns=0)
-        assert _ids(root) == [*seen, 100, 101]
+        assert ids_of(root) == [*seen, 100, 101]
 
 
 # -- the points -------------------------------------------------------------------------------------------------------
 
 
-def _new(parent: Path) -> Path:
+def new_capture(parent: Path) -> Path:
     root = parent / "capture"
     shutil.rmtree(root, ignore_errors=True)
     create_identity(Layout(root), venue="binance", symbols=["BTCUSDT"], config={}, disk=NoSync())
@@ -239,29 +239,29 @@ def _recovering(root: Path, disk: ScriptedDisk) -> None:
 
 def _check_live(parent: Path, faults: Faults) -> int:
     """One run of the live story; return its calls."""
-    root = _new(parent)
+    root = new_capture(parent)
     disk = ScriptedDisk(faults)
     live = _live(root, disk)
-    seen = _ids(root)
+    seen = ids_of(root)
     died = any(isinstance(fault, Die) for fault in faults.values())
     assert set(live.told) <= set(seen), f"acknowledged {live.told}, a reader sees {seen}"
     assert seen == EVERY[: len(seen)], f"no prefix of what was recorded: {seen}"
     assert died or seen == EVERY, f"the disk works again, and {seen} is there"
-    _settle(root, seen)
+    settle(root, seen)
     _go_on(root, seen)
     return disk.calls
 
 
 def _check_left(parent: Path, faults: Faults) -> int:
     """One run of the recovery story; return its calls."""
-    root = _new(parent)
+    root = new_capture(parent)
     Left.make(root)
-    seen = _ids(root)
+    seen = ids_of(root)
     assert seen == list(Left.ids)
     disk = ScriptedDisk(faults)
     _recovering(root, disk)
-    assert _ids(root) == seen, f"{_ids(root)} where {seen} was before a recovery that did not come to its end"
-    _settle(root, seen)
+    assert ids_of(root) == seen, f"{ids_of(root)} where {seen} was before a recovery that did not come to its end"
+    settle(root, seen)
     evidence = sorted(path.name for path in Layout(root).quarantine_dir.iterdir())
     assert evidence[:2] == ["trades-000000000003.arrows.1", "trades-000000000003.idx.1"], evidence
     assert evidence[2:] == ["trades-000000000005.parquet.1"], evidence
@@ -289,16 +289,16 @@ def _in_recovery(parent: Path, at: int) -> Iterator[Faults]:
     for fault in (Die(), Die(half=True), *_REFUSALS):
         step = 1
         while True:
-            root = _new(parent)
+            root = new_capture(parent)
             live = _live(root, ScriptedDisk({at: Die(half=at % 2 == 0)}))
-            seen = _ids(root)
+            seen = ids_of(root)
             assert set(live.told) <= set(seen)
             disk = ScriptedDisk({step: fault})
             _recovering(root, disk)
             if disk.calls < step:
                 break
-            assert _ids(root) == seen
-            _settle(root, seen)
+            assert ids_of(root) == seen
+            settle(root, seen)
             yield {at: Die(), step: fault}
             step += 1
 
@@ -308,7 +308,7 @@ def _power(parent: Path, at: int, states: int, *, twice: bool) -> Iterator[Fault
     for state in range(states):
         rng = random.Random(at * 1_000_003 + state)
         order = Order.KEPT if state % 2 else Order.ANY
-        root = _new(parent)
+        root = new_capture(parent)
         disk = PowerDisk(root, {at: Die(half=rng.random() < 0.5)})
         live = _live(root, disk)
         left = parent / "left"
@@ -324,7 +324,7 @@ def _power(parent: Path, at: int, states: int, *, twice: bool) -> Iterator[Fault
             assert _lost_power(disk, again, rng, order) == seen, "a power loss while recovering took rows"
             shutil.rmtree(left)
             left = again
-        _settle(left, seen)
+        settle(left, seen)
         _go_on(left, seen)
         shutil.rmtree(left)
         yield {at: Die()}
@@ -334,7 +334,7 @@ def _lost_power(disk: PowerDisk, to: Path, rng: random.Random, order: Order) -> 
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(mode=0o700)
     disk.after_power_loss(to, rng, order)
-    return _ids(to)
+    return ids_of(to)
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------------
