@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from wsresearch.safetext import safe
+
 __all__ = ["outage_table"]
 
 _Row = Mapping[str, Any]
@@ -19,7 +21,10 @@ def _seconds(value: float | None) -> str:
 # Head, and what stands below it. Phases are named as everywhere: detect, backoff, connect, first message.
 _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("outage", lambda row: str(row["outage"])),
-    ("cause", lambda row: row["cause"] + (f" {row['close_code']}" if row["close_code"] is not None else "")),
+    (
+        "cause",
+        lambda row: safe(row["cause"], limit=40) + (f" {row['close_code']}" if row["close_code"] is not None else ""),
+    ),
     ("attempts", lambda row: str(row["attempts"])),
     ("delays", lambda row: _seconds(row["delay"])),
     ("detect", lambda row: _seconds(row["detect"])),

@@ -20,6 +20,7 @@ from wsresearch.collect.recorder import NUMBERS_KEY, TOTALS_KEY
 from wsresearch.markup import Markup, element, foreign
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, in_words
+from wsresearch.safetext import safe
 from wsresearch.schema import EventKind, TableName
 
 __all__ = ["COUNTED", "ENTERS", "MARKER", "Status", "cause_after", "read_status", "status_after"]
@@ -315,4 +316,4 @@ def _noted(layout: Layout, place: Place | None, key: bytes, run: int) -> dict[st
 
 
 def _words(cause: str) -> str:
-    return in_words(Cause(cause)) if cause in set(Cause) else cause
+    return in_words(Cause(cause)) if cause in set(Cause) else safe(cause)
