@@ -415,9 +415,13 @@ def main() -> int:
     """Go through all points and print a table; exit code 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="states looked at for each power loss (default 200)")
+    parser.add_argument("--every", type=int, default=1, help="only each so many-th point (default 1: all)")
+    parser.add_argument("--point", choices=[point.name for point in Point], action="append", help="only these kinds")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
-    tally = in_children(crash_points, jobs(parts=8, states=asked.runs), workers=asked.workers, told="jobs")
+    chosen = {Point[name] for name in asked.point or Point.__members__}
+    todo = [job for job in jobs(parts=8, every=asked.every, states=asked.runs) if job.point in chosen]
+    tally = in_children(crash_points, todo, workers=asked.workers, told="jobs")
     print(tally.table("crash points"))
     for what in tally.wrong[:50]:
         print(what)

@@ -286,10 +286,10 @@ def damaged_journals(numbers: range) -> Tally:
             except Exception as error:  # noqa: BLE001 - any exception is what this looks for
                 what = f"{type(error).__name__}: {error}"
                 tally.wrong.append(f"journal run {number} ({kind}, {one.segment}): {what}"[:500])
-                tally.add(kind, runs=1, recovered=0, untouched=0, wrong=1)
+                tally.add(kind, runs=1, recovered=0, whole=0, wrong=1)
                 shutil.rmtree(root / "capture", ignore_errors=True)
             else:
-                tally.add(kind, runs=1, recovered=int(whole), untouched=int(kept == len(one.ends)), wrong=0)
+                tally.add(kind, runs=1, recovered=int(whole), whole=int(kept == len(one.ends)), wrong=0)
     return tally
 
 
@@ -393,11 +393,11 @@ def damaged_parquets(numbers: range) -> Tally:
             except Exception as error:  # noqa: BLE001 - any exception is what this looks for
                 what = f"{type(error).__name__}: {error}"
                 tally.wrong.append(f"parquet run {number} ({kind}, {one.segment}): {what}"[:500])
-                tally.add(f"Parquet: {kind}", runs=1, recovered=0, untouched=0, wrong=1)
+                tally.add(f"Parquet: {kind}", runs=1, recovered=0, whole=0, wrong=1)
                 shutil.rmtree(root)
                 _sealed(root, one)
             else:
-                tally.add(f"Parquet: {kind}", runs=1, recovered=1, untouched=int(not seen), wrong=0)
+                tally.add(f"Parquet: {kind}", runs=1, recovered=1, whole=int(not seen), wrong=0)
     return tally
 
 

@@ -30,7 +30,7 @@ def test_no_damage_gives_a_wrong_row_an_exception_or_a_signal() -> None:
     assert tally.wrong == []
     assert tally.total("runs") == 30 * kinds + 210
     assert set(tally.counts) == {*damage.JOURNAL_DAMAGES, *(f"Parquet: {kind}" for kind in damage.PARQUET_DAMAGES)}
-    assert tally.total("untouched") < 0.2 * tally.total("runs"), "most damage must reach what was written"
+    assert tally.total("whole") < 0.2 * tally.total("runs"), "most damage must reach what was written"
 
 
 def _ends(how: str) -> Tally:
