@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drill.disk import crash, damage, kill
+from tests.drill.disk import crash, damage, kernels, kill, straced
 from tests.drill.disk.children import Tally, in_children
 from tests.drill.disk.crash import Job, Live, Point
 from tests.drill.disk.readers import READERS, read_while_recording
@@ -50,6 +50,17 @@ def test_a_job_that_ends_by_a_signal_is_seen() -> None:
     assert sorted(tally.wrong) == ["exit: the process ended by exit code 7", "signal: the process ended by SIGSEGV"]
     assert tally.total("runs") == 2
     assert tally.table("how").splitlines()[-1].split() == ["together", "2"]
+
+
+def test_calls_that_the_kernel_fails_or_kills_at() -> None:
+    """A few crash points with ``strace -e inject``: what our own layer of faults says of the kernel is true."""
+    try:
+        points = [(story, call) for story in straced.STORIES for call in straced.calls_of(story)]
+    except straced.NotTraced as why:
+        pytest.skip(str(why))
+    assert {"openat", "write", "fsync", "fdatasync", "rename", "unlink", "mkdir"} <= {call.name for _, call in points}
+    for number, (story, call) in enumerate(random.Random(3).sample(points, 4)):
+        straced.injected(story, call, kill=number % 2 == 0)
 
 
 @pytest.mark.parametrize("job", crash.jobs(parts=1, every=29, states=6), ids=lambda job: f"{job.point} ({job.story})")
@@ -162,6 +173,14 @@ def test_a_collector_killed_at_random_moments_loses_the_end_and_nothing_else(tmp
     assert outcome.wrong == []
     assert outcome.rows > 100
     assert len(outcome.kills) == 3
+
+
+def test_kernels_come_and_go_and_the_capture_goes_on(tmp_path: Path) -> None:
+    """A real kernel interrupted, restarted and shut down: one collector, no outage, no row lost, attached again."""
+    outcome = kernels.disturb_kernels(tmp_path / "capture", interrupts=2, restarts=1, shutdowns=1, seed=1)
+    assert outcome.wrong == []
+    assert outcome.rows > 100
+    assert min(outcome.attached) < kernels.SECONDS_ALLOWED
 
 
 def test_the_disk_of_the_drill_asks_for_every_call_of_the_seam() -> None:
