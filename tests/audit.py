@@ -20,11 +20,11 @@ def main() -> int:
     python = ENVIRONMENT / "bin/python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", AUDIT]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", AUDIT]
     if subprocess.run(install, check=False, capture_output=True).returncode:
         print(f"audit NOT RUN: {AUDIT} cannot be installed here")
         return 0
-    command = [python, "-m", "pip_audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip"]
+    command = [str(python), "-m", "pip_audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip"]
     done = subprocess.run([*command, "--format", "json"], check=False, capture_output=True, text=True)
     try:
         told = json.loads(done.stdout)["dependencies"]

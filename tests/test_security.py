@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -94,7 +95,7 @@ def _wrong_uses(folder: Path) -> Iterator[Callable[[], object]]:
         f"wss://127.0.0.1:port?token={CANARY}",
         f"http://me:{CANARY}@127.0.0.1",
     ):
-        yield lambda url=url: make_config("binance:btcusdt", folder / "c", url=url)
+        yield partial(make_config, "binance:btcusdt", folder / "c", url=url)
 
 
 def test_a_secret_in_an_address_is_refused_and_not_repeated(

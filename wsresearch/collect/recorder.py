@@ -284,10 +284,10 @@ class Recorder:
         if table is not TableName.TRADES:
             return
         rows = pa.table([recorded.column("symbol"), recorded.column("trade_id")], ["symbol", "trade_id"])
-        for symbol, last in self._marks_to_be.items():
+        for symbol in rows["symbol"].unique().to_pylist():
             # Ids above the mark are those that the ledger does not believe in.
-            believed = rows.filter((pc.field("symbol") == symbol) & (pc.field("trade_id") <= last))
-            high = pc.max(believed["trade_id"]).as_py()
+            believed = pc.field("trade_id") <= self._marks_to_be.get(symbol)
+            high = pc.max(rows.filter((pc.field("symbol") == symbol) & believed)["trade_id"]).as_py()
             if high is not None:
                 self._marks[symbol] = high
 

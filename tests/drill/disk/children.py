@@ -76,7 +76,7 @@ def in_children(job: Callable[[_Job], Tally], jobs: Iterable[_Job], *, workers: 
             while waiting and len(running) < workers:
                 mine, theirs = context.Pipe(duplex=False)
                 what = waiting.pop(0)
-                process = context.Process(target=_child, args=(job, what, theirs))
+                process: multiprocessing.process.BaseProcess = context.Process(target=_child, args=(job, what, theirs))
                 process.start()
                 theirs.close()
                 running[mine] = (process, what)

@@ -16,7 +16,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -116,10 +116,10 @@ class Live:
                 unsealed.remove(segment)
 
 
-def _try(call: object) -> None:
+def _try(call: Callable[[], None]) -> None:
     for _ in range(_TRIES):
         with suppress(OSError):
-            call()  # type: ignore[operator]
+            call()
             return
     raise AssertionError("the disk refused more often than it was told to")
 

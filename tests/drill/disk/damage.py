@@ -50,6 +50,13 @@ _PAGE = 64
 """Bytes of a "page": the journals are small, so that runs are many and every byte has its turn."""
 
 
+_MAKE: dict[TableName, Callable[[Sequence[int]], pa.RecordBatch]] = {
+    TableName.TRADES: trades,
+    TableName.EVENTS: events,
+    TableName.STATS: stats,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
     """A journal as it was written: both files, the batches, and where each message ends."""
@@ -113,7 +120,7 @@ class Others:
 
 
 def _others(of: Specimen) -> Others:
-    make = {TableName.TRADES: trades, TableName.EVENTS: events, TableName.STATS: stats}[of.segment.table]
+    make = _MAKE[of.segment.table]
     return Others(
         foreign=_specimen(Segment(of.segment.table, 2), [make([11, 12]), make([13])], finish=True),
         stale=_specimen(of.segment, [of.batches[0], make([21]), make([22, 23])], finish=True),
@@ -344,8 +351,12 @@ def _recover(root: Path, one: Specimen, data: bytes, index: bytes, *, named: boo
 
 def _rows(root: Path, table: TableName) -> pa.Table:
     reader = Reader(root)
-    read = {TableName.TRADES: reader.trades, TableName.EVENTS: reader.events, TableName.STATS: reader.stats}[table]
-    return read().combine_chunks()
+    read: dict[TableName, Callable[[], pa.Table]] = {
+        TableName.TRADES: reader.trades,
+        TableName.EVENTS: reader.events,
+        TableName.STATS: reader.stats,
+    }
+    return read[table]().combine_chunks()
 
 
 def _parquet_harm(rng: random.Random, content: bytes, kind: str, foreign: bytes) -> bytes:

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 
 from tests.capture.recorded import trade_rows
 from tests.drill.disk.children import Tally, in_children
+from wsresearch.capture.follow import Follow
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.reader import Reader
@@ -181,20 +182,20 @@ class _Follow:
     """A rolling buffer that keeps up: each row once."""
 
     def __init__(self) -> None:
-        self._follow: object = None
+        self._follow: Follow | None = None
 
     def __call__(self, reader: Reader, known: int) -> int:
         if self._follow is None:
             self._follow = reader.follow(backfill="1h", max_rows=10_000)
         follow = self._follow
-        follow.poll()  # type: ignore[attr-defined]
-        rows = follow.snapshot()  # type: ignore[attr-defined]
+        follow.poll()
+        rows = follow.snapshot()
         if not rows.num_rows:
             assert not known
             return 0
         _check(rows.combine_chunks(), rows["trade_id"][0].as_py())
         last: int = rows["trade_id"][-1].as_py()
-        counts = follow.counts  # type: ignore[attr-defined]
+        counts = follow.counts
         assert last >= known, f"ends at {last} where {known} had been acknowledged"
         assert counts.added == last, f"{counts.added} rows were added up to id {last}"
         return last
@@ -264,8 +265,8 @@ def read_while_recording(root: Path, *, minutes: float, seconds: float, seed: in
             seed=seed,
             minutes=minutes,
             seconds=seconds,
-            acknowledged=acknowledged,  # type: ignore[arg-type]
-            last=last,  # type: ignore[arg-type]
+            acknowledged=acknowledged,
+            last=last,
         )
         for role in (*READERS, "write")
     ]

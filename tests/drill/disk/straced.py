@@ -83,8 +83,8 @@ def _trace(story: str, parent: Path, *options: str) -> tuple[Path, str]:
     log = parent / "trace"
     done = subprocess.run(
         [
-            *("strace", "-qq", "-y", "-o", log, "-e", f"trace={','.join(_CALLS)}", *options),
-            *(sys.executable, "-B", "-m", "tests.drill.disk.straced", "--story", story, root),
+            *("strace", "-qq", "-y", "-o", str(log), "-e", f"trace={','.join(_CALLS)}", *options),
+            *(sys.executable, "-B", "-m", "tests.drill.disk.straced", "--story", story, str(root)),
         ],
         check=False,
         capture_output=True,

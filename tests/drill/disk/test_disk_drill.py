@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.drill.disk import crash, damage, kernels, kill, straced
 from tests.drill.disk.children import Tally, in_children
 from tests.drill.disk.crash import Job, Live, Point
 from tests.drill.disk.readers import READERS, read_while_recording
-from tests.drill.disk.simulated import Die, Order, PowerCut, PowerDisk
+from tests.drill.disk.simulated import Die, Order, PowerCut, PowerDisk, ScriptedDisk
 from wsresearch.capture.disk import RealDisk
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout
@@ -67,13 +68,9 @@ def test_calls_that_the_kernel_fails_or_kills_at() -> None:
 def test_no_crash_loses_or_doubles_a_row(job: Job) -> None:
     """A stride through all crash points: calls that fail or die, alone, in pairs, in recovery, with power lost."""
     stride = {Point.TWO: 10}.get(job.point, 1)
-    tally = crash.crash_points(Job(**{**_fields(job), "stride": job.stride * stride}))
+    tally = crash.crash_points(replace(job, stride=job.stride * stride))
     assert tally.wrong == []
     assert tally.total("points") >= 12
-
-
-def _fields(job: Job) -> dict[str, object]:
-    return {name: getattr(job, name) for name in ("point", "story", "begin", "states")}
 
 
 class Forgetful(PowerDisk):
@@ -186,5 +183,5 @@ def test_kernels_come_and_go_and_the_capture_goes_on(tmp_path: Path) -> None:
 def test_the_disk_of_the_drill_asks_for_every_call_of_the_seam() -> None:
     """A call that is added to the seam and forgotten here would never fail in any drill."""
     changing = {name for name in vars(RealDisk) if not name.startswith("_")} - {"links"}
-    assert changing <= set(vars(crash.ScriptedDisk))
+    assert changing <= set(vars(ScriptedDisk))
     assert changing - {"close"} <= set(vars(PowerDisk))
