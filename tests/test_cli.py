@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.capture.recorded import Recorded
 from wsresearch.capture.reader import Reader
 from wsresearch.cli import main
 from wsresearch.lab import ExchangeProcess, Tape, start
+from wsresearch.schema import TableName
 
 STATUS_KEYS = {
     *("state", "pid", "run", "connection", "attempt", "next_delay", "messages", "trades", "bytes", "rejected"),
@@ -229,6 +231,27 @@ def test_a_killed_collector_is_failed_and_recover_mends_it(
     assert main(["recover", str(root)]) == 0
     assert not list((root / "journal").iterdir())
     assert main(["verify", str(root)]) == 0
+
+
+def test_what_a_recovery_met_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Damage is named, and a journal that could not be sealed is an exit code: done is only what is done."""
+    capture = Recorded(tmp_path / "c")
+    capture.trade(3)
+    capture.kill()
+    (segment,) = capture.layout.journals(TableName.TRADES)
+    with capture.layout.journal_path(segment).open("ab") as file:
+        file.write(b"foreign bytes")
+    in_the_way = capture.root / "trades"
+    in_the_way.write_text("mine")
+    assert main(["recover", str(capture.root)]) == 1
+    out, _ = capsys.readouterr()
+    assert f"could not be sealed yet: {segment}" in out
+    assert "in the way of a folder" in out
+    in_the_way.unlink()
+    assert main(["recover", str(capture.root)]) == 0
+    out, _ = capsys.readouterr()
+    assert "sealed 1 segments" in out
+    assert f"problem: {segment}: 13 bytes after record" in out
 
 
 def test_giving_up_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,8 @@ SECRETS = [
     "wss://user:s3cret@host/ws",
     "wss://s3cret@host/ws",
     "https://host/p?apiKey=s3cret&x=1#f",
+    "wss://a/x,wss://user:s3cret@b/y",
+    "wss://proxy/wss://user:s3cret@host/y",
     "see wss://h/p?listenKey=s3cret, then go on",
     "apiKey=s3cret",
     "api_key: s3cret",

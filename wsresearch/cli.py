@@ -287,7 +287,10 @@ def verify(directory: Directory, as_json: AsJson = False) -> int:
 
 @app.command()
 def recover(directory: Directory) -> int:
-    """Do by hand what a collector does when it starts: remove temporary files and seal every journal left."""
+    """Do by hand what a collector does when it starts: remove temporary files and seal every journal left.
+
+    Exit code: 0 done, 1 if a journal could not be sealed (its rows are still read from there).
+    """
     from wsresearch.capture.identity import read_identity
     from wsresearch.capture.layout import Layout
     from wsresearch.capture.seal import recover as repair
@@ -300,7 +303,11 @@ def recover(directory: Directory) -> int:
         f"sealed {len(done.sealed)} segments, removed {done.temporaries_removed} temporary files, "
         f"quarantined {len(done.quarantined)} files"
     )
-    return 0
+    for problem in done.problems:
+        print(f"  problem: {safe(problem, limit=400)}")
+    for segment, why in done.unsealed:
+        print(f"  could not be sealed yet: {segment}: {safe(why, limit=400)}")
+    return 1 if done.unsealed else 0
 
 
 # -- trying out -----------------------------------------------------------------------------------------------------

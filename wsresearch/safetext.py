@@ -21,6 +21,9 @@ MAX_MESSAGE: Final = 1_000
 # A scheme, then anything up to white space, a quote or an angle bracket.
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]+)", re.IGNORECASE)
 
+# Whoever is named before the host. The whole of a URL is looked at above; this finds one inside another, as in a list.
+_USER: Final = re.compile(r"://[^\s/'\"<>]*@")
+
 # ANSI control sequences go as a whole: with only the ESC removed, "[31m" would remain as noise.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 
@@ -42,7 +45,7 @@ def redact(text: str) -> str:
         host = authority.rpartition("@")[2]
         return f"{scheme}{host}{slash}{path}{'?…' if query else ''}"
 
-    return _SECRET.sub(r"\1\2…", _URL.sub(shortened, text))
+    return _SECRET.sub(r"\1\2…", _USER.sub("://", _URL.sub(shortened, text)))
 
 
 def safe(text: str, *, limit: int = MAX_CHARACTERS) -> str:

@@ -7,7 +7,7 @@ import threading
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsresearch.capture.buffer import BufferCounts, RollingBuffer
@@ -47,6 +47,9 @@ def allocated(table: pa.Table) -> int:
     max_age=st.one_of(st.none(), st.floats(0.5, 100)),
     steps=st.lists(st.integers(-3, 3), min_size=1, max_size=10),
 )
+@example(
+    sizes=[2, 22], max_rows=22, max_bytes=1680, max_age=17.0, steps=[-2, 3, 0]
+)  # a row too old behind one that is not
 @settings(max_examples=80, deadline=None)
 def test_a_snapshot_is_a_suffix_within_every_bound_and_counts_are_exact(
     sizes: list[int], max_rows: int, max_bytes: int, max_age: float | None, steps: list[int]

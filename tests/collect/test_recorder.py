@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.capture.made import NOON, SECOND, trades
+from tests.capture.made import MIDNIGHT, NOON, SECOND, trades
 from tests.collect.moodydisk import MoodyDisk
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout
@@ -224,6 +224,7 @@ def test_a_seal_that_failed_is_tried_again(made: Callable[..., Setup]) -> None:
     setup.trades(2)
     setup.ears.wait_for("fails")
     assert "sealing trades-000000000001: No space left" in setup.ears.heard[0][1]
+    setup.flushed()
     assert setup.ids() == [1, 2]
     setup.disk.no_room_for_parquet = False
     setup.trades(3)
@@ -261,6 +262,41 @@ def test_each_segment_knows_what_came_before_it(made: Callable[..., Setup]) -> N
     assert [told["messages"] for told in totals] == [0, 1, 11, 111]
     assert [told["rejected"] for told in totals] == [0, 0, 1, 3]
     assert {told["run"] for told in totals} == {3}
+
+
+@pytest.mark.parametrize("times", [NOON, [MIDNIGHT - 3, MIDNIGHT - 2, MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1]])
+def test_a_segment_that_begins_within_a_batch_knows_what_the_batch_left_before_it(
+    made: Callable[..., Setup], times: int | list[int]
+) -> None:
+    """Else the next run takes those rows for missing, and tells of a hole where every row is stored."""
+    setup = made(rows=3)
+    stray = 2**62
+    batch = trades([7, 8, stray, 10, 11], times=times)
+    marks = {"BTCUSDT": 11, "ETHUSDT": 99}  # ids that divide by three are of ETHUSDT, the stray one is believed by none
+    setup.recorder.trades(batch, now_ns=NOON, marks=marks, written=lambda: None)
+    close(setup)
+    assert setup.metadata(TableName.TRADES, MARKS_KEY) == [{"ETHUSDT": 99}, {"BTCUSDT": 8, "ETHUSDT": 99}]
+
+
+def test_a_segment_that_begins_after_a_refusal_within_a_batch_knows_it_too(made: Callable[..., Setup]) -> None:
+    """The rows of a batch that the disk took before it refused are stored, and never told missing."""
+    setup = made(rows=3)
+    setup.trades(1)
+    setup.flushed()
+    original, refused = setup.disk.create, []
+
+    def create(path: Path) -> int:
+        if path.name == "trades-000000000002.idx" and not refused:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path)
+
+    setup.disk.create = create  # type: ignore[method-assign]
+    setup.trades(2, 4, 5, 7)
+    close(setup)
+    assert refused
+    assert setup.ids() == [1, 2, 4, 5, 7]
+    assert [told.get("BTCUSDT") for told in setup.metadata(TableName.TRADES, MARKS_KEY)] == [None, 4]
 
 
 def test_what_was_not_written_is_not_noted(made: Callable[..., Setup]) -> None:

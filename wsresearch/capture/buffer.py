@@ -259,7 +259,7 @@ class RollingBuffer:
             held_bytes -= chunks[first].bytes
             first += 1
         counts = state.counts
-        return _State(
+        left = _State(
             chunks=chunks[first:],
             skip=skip,
             counts=replace(
@@ -271,6 +271,8 @@ class RollingBuffer:
                 held_bytes=held_bytes,
             ),
         )
+        # Times may step back: behind a row that another bound took, one may stand that was too old all the while.
+        return self._evicted(left) if self._too_old(left) else left
 
     def _too_old(self, state: _State) -> int:
         """Rows at the old end that are older than the last row by more than ``max_age``."""

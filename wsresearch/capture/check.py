@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from wsresearch.capture.append import FORMAT_KEY, SEGMENT_KEY
 from wsresearch.capture.guard import GUARD_BYTES, check_guard
-from wsresearch.capture.journal import RECORD_BYTES, Follower, Record
+from wsresearch.capture.journal import RECORD_BYTES, Follower, Record, read_index
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.schema import FORMAT_VERSION, SCHEMAS, TIME_COLUMN
 
@@ -166,7 +166,7 @@ def _beyond(layout: Layout, segment: Segment, records: int) -> tuple[int, int]:
     """Count the records behind the first bad one that still match their data, and the rows in them."""
     good = rows = 0
     try:
-        index = layout.index_path(segment).read_bytes()
+        index = read_index(layout, segment)
         with layout.journal_path(segment).open("rb") as data:
             for number in range(records + 1, len(index) // RECORD_BYTES):
                 record = Record.unpack(index[number * RECORD_BYTES : (number + 1) * RECORD_BYTES], segment)

@@ -26,23 +26,21 @@ whole record are an append under way, or one that never came to its end, and no 
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
 
 from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.regular import open_regular
 from wsresearch.schema import SCHEMAS
 
-__all__ = ["END_OF_STREAM", "RECORD_BYTES", "Follower", "Record", "VerifiedPrefix", "read_segment"]
+__all__ = ["END_OF_STREAM", "RECORD_BYTES", "Follower", "Record", "VerifiedPrefix", "read_index", "read_segment"]
 
 RECORD_BYTES: Final = 32
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -148,13 +146,13 @@ class Follower:
         self._problem: str | None = None
         self._error: OSError | None = None
         try:
-            self._data = _open(layout.journal_path(segment))
+            self._data = open_regular(layout.journal_path(segment))
             try:
-                self._index = _open(layout.index_path(segment))
+                self._index = open_regular(layout.index_path(segment))
             except FileNotFoundError:
                 # The index is made first and removed last: without it the data has gone too, or it is damage.
                 self.close()
-                self._data = _open(layout.journal_path(segment))
+                self._data = open_regular(layout.journal_path(segment))
         except BaseException:
             self.close()
             raise
@@ -346,23 +344,23 @@ def read_segment(layout: Layout, segment: Segment, *, from_record: int = 0) -> V
         )
 
 
+def read_index(layout: Layout, segment: Segment) -> bytes:
+    """Return the bytes of an index, of which nothing has been checked.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none; a link or a pipe of that name is none.
+    OSError
+        If it may not be read.
+    """
+    with os.fdopen(open_regular(layout.index_path(segment)), "rb") as file:
+        return file.read()
+
+
 class _BrokenError(Exception):
     """The journal ends here for a reader; never leaves this module."""
 
 
 def _check(fields: bytes, segment: Segment) -> bytes:
     return _CHECK.pack(zlib.crc32(fields, zlib.crc32(str(segment).encode())))
-
-
-def _open(path: Path) -> int:
-    try:
-        # O_NONBLOCK: a FIFO that bears the name of a journal must not hold us; it is refused just below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise FileNotFoundError(errno.ENOENT, "is a symbolic link, which is never ours", str(path)) from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
-    return descriptor

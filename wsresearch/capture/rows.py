@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from wsresearch.capture.journal import RECORD_BYTES, Follower, Record
+from wsresearch.capture.journal import RECORD_BYTES, Follower, Record, read_index
 from wsresearch.capture.scan import Place, find
 from wsresearch.capture.sealed import chosen, columns_of, read_footer, read_sealed
 from wsresearch.capture.window import EVER, Window
@@ -167,7 +167,8 @@ def _of_journal(layout: Layout, segment: Segment) -> SegmentSummary:
         size_bytes, _ = follower.sizes()
         begin = follower.poll(max_rows=1)
         rows = sum(batch.num_rows for batch in begin)
-        more, records = _rows_from(layout, segment, follower.records)
+        # Without a single valid record there is no row, and perhaps no index either.
+        more, records = _rows_from(layout, segment, follower.records) if follower.records else (0, 0)
         # The last valid record may be the end of the stream: then the batch is in the one before it.
         end = begin
         if more:
@@ -187,7 +188,7 @@ def _of_journal(layout: Layout, segment: Segment) -> SegmentSummary:
 
 def _rows_from(layout: Layout, segment: Segment, record: int) -> tuple[int, int]:
     """Rows in the valid records of an index from `record` on, and the number of valid records in all."""
-    raw = layout.index_path(segment).read_bytes()
+    raw = read_index(layout, segment)
     rows = 0
     for start in range(record * RECORD_BYTES, len(raw) - RECORD_BYTES + 1, RECORD_BYTES):
         found = Record.unpack(raw[start : start + RECORD_BYTES], segment)

@@ -109,6 +109,9 @@ class CaptureWriter:
     on_finished
         Called with every segment that holds rows as soon as nothing more will be written to it, in the thread of
         the caller: it hands the segment on to whoever seals it.
+    on_split
+        Called with the rows of a batch that are recorded while others of it are not yet: what follows goes into
+        another segment, and `carry` is asked for it next.
     disk
         What changes the disk.
     """
@@ -120,12 +123,14 @@ class CaptureWriter:
         rotation: Rotation | None = None,
         carry: Callable[[TableName], Mapping[bytes, bytes]] | None = None,
         on_finished: Callable[[Segment], None] | None = None,
+        on_split: Callable[[TableName, pa.RecordBatch], None] | None = None,
         disk: Disk = REAL_DISK,
     ) -> None:
         self._layout = Layout(root)
         self._rotation = rotation or Rotation()
         self._carry = carry
         self._on_finished = on_finished
+        self._on_split = on_split
         self._disk = disk
         self._open: dict[TableName, _Open] = {}
         self._following: dict[TableName, Segment] = {}
@@ -179,6 +184,8 @@ class CaptureWriter:
                     raise
                 recorded += part.num_rows
                 rest[:1] = [(date, rows.slice(part.num_rows))] if part.num_rows < rows.num_rows else []
+                if rest and self._on_split:
+                    self._on_split(table, part)
         except OSError as error:
             if not recorded:
                 raise

@@ -130,7 +130,8 @@ def _collect() -> int:
 
 def _log_to(path: Path) -> None:
     """Log to a file beside the capture, 0600, of bounded size; whatever still goes to stderr lands there too."""
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+    # O_NONBLOCK: a pipe of that name, which nobody reads, is an error and not a wait for ever.
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     formatter.converter = time.gmtime

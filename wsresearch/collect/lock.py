@@ -14,6 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from wsresearch.capture.layout import Layout
+from wsresearch.capture.regular import open_regular
 from wsresearch.errors import CaptureBusy, CaptureError
 
 __all__ = ["Holder", "held", "holder_of"]
@@ -77,17 +78,26 @@ def holder_of(root: Path) -> Holder | None:
     """
     path = Layout(root).lock
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             told = json.loads(file.read(_NOTE_BYTES))
         return Holder(
             pid=int(told["pid"]), started=float(told["started"]), host=str(told["host"]), run=int(told["run"])
         )
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        if _is_foreign(path):
+            raise CaptureError(f"{str(path)!r} is no regular file, so nobody can say who collects: remove it") from None
+        return None
+    except NotADirectoryError:
         return None
     except (ValueError, TypeError, KeyError):
         return None
     except OSError as exc:
         raise CaptureError(f"{str(path)!r} cannot be read ({exc.strerror}), so nobody can say who collects") from exc
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether something that no collector makes bears the name of the lock: a link, a pipe, a folder."""
+    return os.path.lexists(path) and (path.is_symlink() or not path.is_file())
 
 
 class Held:
@@ -125,6 +135,8 @@ def held(root: Path) -> Iterator[Held]:
         If the file system does not let us.
     """
     path = Layout(root).lock
+    if _is_foreign(path):
+        raise CaptureError(f"{str(path)!r} is no regular file, so it cannot be locked: remove it and try again")
     # Taken in the thread that repairs, given back in the one that collects.
     lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
     try:

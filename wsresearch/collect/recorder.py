@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
@@ -111,6 +112,7 @@ class Recorder:
         self._layout = Layout(root)
         self._trouble = trouble
         self._marks = dict(marks)
+        self._marks_to_be: Mapping[str, int] = {}
         self._numbers = dict(numbers)
         self._standing: Mapping[str, Any] = {}
         self._totals = {"run": numbers["run"], **dict.fromkeys(_TOTALLED, 0)}
@@ -127,7 +129,14 @@ class Recorder:
         self._unsealed: list[Segment] = []
         self._jobs: set[Future[Any]] = set()
         self.unwritten_rows = 0
-        self._writer = CaptureWriter(root, rotation=rotation, carry=self._carry, on_finished=self._finished, disk=disk)
+        self._writer = CaptureWriter(
+            root,
+            rotation=rotation,
+            carry=self._carry,
+            on_finished=self._finished,
+            on_split=self._split,
+            disk=disk,
+        )
 
     def trades(
         self,
@@ -140,6 +149,7 @@ class Recorder:
         """Append trades; ``marks`` are the ledger's after this batch, ``written`` is called from the thread."""
 
         def append() -> None:
+            self._marks_to_be = marks
             if self._append(TableName.TRADES, batch, now_ns):
                 self._marks.update(marks)
             written()
@@ -268,6 +278,18 @@ class Recorder:
         if table is TableName.EVENTS:
             return {NUMBERS_KEY: json.dumps({**self._standing, **self._numbers}).encode()}
         return {TOTALS_KEY: json.dumps(self._totals).encode()}
+
+    def _split(self, table: TableName, recorded: pa.RecordBatch) -> None:
+        """Raise the marks to what a batch has left in a segment that ends within it."""
+        if table is not TableName.TRADES:
+            return
+        rows = pa.table([recorded.column("symbol"), recorded.column("trade_id")], ["symbol", "trade_id"])
+        for symbol in rows["symbol"].unique().to_pylist():
+            # Ids above the mark are those that the ledger does not believe in.
+            believed = pc.field("trade_id") <= self._marks_to_be.get(symbol)
+            high = pc.max(rows.filter((pc.field("symbol") == symbol) & believed)["trade_id"]).as_py()
+            if high is not None:
+                self._marks[symbol] = high
 
     def _finished(self, segment: Segment) -> None:
         self._check(self._seal_in.submit(self._seal, segment))

@@ -57,6 +57,11 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _text(value: object) -> bool:
+    """Whether it is text that can be sent: JSON may write half of a surrogate pair, which no encoding has."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 # One rule for each attribute name, whichever fault it belongs to: a parameter means the same everywhere.
 _RULES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
     {
@@ -66,14 +71,14 @@ _RULES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyTyp
         "latency": (lambda v: _number(v) and v >= 0, "a number of seconds, 0 or more"),
         "jitter": (lambda v: _number(v) and v >= 0, "a number of seconds, 0 or more"),
         "code": (lambda v: _whole(v) and 0 <= v <= 65_535, "a close code, 0 to 65535, or null"),
-        "reason": (lambda v: isinstance(v, str) and len(v.encode()) <= 123, "a text of at most 123 bytes"),
+        "reason": (lambda v: _text(v) and len(v.encode()) <= 123, "a text of at most 123 bytes"),
         "status": (lambda v: _whole(v) and 200 <= v <= 599, "an HTTP status, 200 to 599"),
         "retry_after": (
             lambda v: (_number(v) and v >= 0) or (isinstance(v, str) and v.isascii() and v.isprintable() and v != ""),
             "a number of seconds, 0 or more, or the text of the header",
         ),
         "body": (
-            lambda v: isinstance(v, str) and len(v) <= 1_000_000,
+            lambda v: _text(v) and len(v) <= 1_000_000,
             "a text of at most 1,000,000 characters",
         ),
         "drop": (lambda v: isinstance(v, bool), "true or false"),
@@ -84,7 +89,7 @@ _RULES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyTyp
         "average_size": (lambda v: _whole(v) and v >= 1, "a number of bytes, 1 or more"),
         "size_variation": (lambda v: _whole(v) and v >= 0, "a number of bytes, 0 or more"),
         "bytes_per_second": (lambda v: _number(v) and v >= 1, "a number of bytes a second, 1 or more"),
-        "symbol": (lambda v: isinstance(v, str) and v != "", "the name of a symbol"),
+        "symbol": (lambda v: _text(v) and v != "", "the name of a symbol"),
     }
 )
 

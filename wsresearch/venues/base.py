@@ -283,8 +283,8 @@ def _checked_base(base: str) -> str:
     try:
         parts = urlsplit(base)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"url {_shown(base)} cannot be read: {error}; use such as {_EXAMPLE}") from None
+    except ValueError:  # its text may quote what stands where a port should, a part of a password for one
+        raise UsageError(f"url {_shown(base)} has no readable host and port: use such as {_EXAMPLE}") from None
     extras = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     printable = base.isascii() and base.isprintable() and " " not in base
     if parts.scheme not in {"ws", "wss"} or not parts.hostname or port == 0 or extras or not printable:
@@ -296,7 +296,9 @@ def _checked_base(base: str) -> str:
 
 def _shown(base: str) -> str:
     """Return `base` for an error message, without what may be a secret: credentials and query."""
-    return repr(re.sub(r"//[^/]*@", "//…@", base.partition("?")[0])[:80])
+    # No address that is allowed has an @, a query or a fragment, so that all of it may go.
+    text = re.split(r"[?#]", base)[0]
+    return repr(re.sub(r"^(\w*://)?.*@", r"\1…@", text, flags=re.DOTALL)[:80])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

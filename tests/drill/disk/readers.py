@@ -1,0 +1,295 @@
+"""Eight readers in processes of their own while an hour is recorded, rotated, sealed and recovered in a hurry.
+
+``python -m tests.drill.disk.readers`` records an hour of trades in `--seconds`: a segment ends every few virtual
+seconds and is sealed in a thread, and now and then the writer is killed in mid-air, the capture recovered and recorded
+on. Meanwhile every reader reads as fast as it can and checks each answer: ids are 1, 2, 3 … to at least the last one
+that had been acknowledged when it asked, values are those that were written. None may be torn, missing or twice, and no
+reader may die. (Retention does not exist yet; what it removes will have to be told to these readers.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tests.capture.recorded import trade_rows
+from tests.drill.disk.children import Tally, in_children
+from wsresearch.capture.follow import Follow
+from wsresearch.capture.identity import create_identity
+from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.reader import Reader
+from wsresearch.capture.seal import recover, seal
+from wsresearch.capture.verify import verify
+from wsresearch.capture.writer import CaptureWriter, Rotation
+from wsresearch.schema import TableName
+
+__all__ = ["read_while_recording"]
+
+START = 1_795_435_200 * 10**9
+"""Noon of 2026-11-23, ns since 1970 UTC."""
+_BATCHES_A_SECOND = 10
+_ROWS = 5
+_SECONDS_A_KILL = 60
+_STEP = 10**9 // _BATCHES_A_SECOND // _ROWS
+
+_FAILED = -1
+
+Number: TypeAlias = "Synchronized[int]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one process does.
+
+    Attributes
+    ----------
+    role
+        ``write``, or one of `READERS`.
+    root, seed
+        The capture, and where randomness comes from.
+    minutes, seconds
+        Minutes to record, and seconds to do it in.
+    acknowledged
+        The highest id that has been recorded.
+    last
+        The highest id of all, once it is known; 0 before, `_FAILED` if there will be none.
+    """
+
+    role: str
+    root: Path
+    seed: int
+    minutes: float
+    seconds: float
+    acknowledged: Number
+    last: Number
+
+    def __str__(self) -> str:
+        return f"{self.role} of seed {self.seed}"
+
+
+def _write(part: Part) -> Tally:
+    rng = random.Random(part.seed)
+    layout = Layout(part.root)
+    total = int(part.minutes * 60 * _BATCHES_A_SECOND)
+    begun = time.monotonic()
+    seals: list[Future[object]] = []
+    tally = Tally()
+    with ThreadPoolExecutor(1) as sealing:
+
+        def finished(segment: Segment) -> None:
+            if rng.random() < 0.9:  # some are left for the next recovery, as after a full disk
+                seals.append(sealing.submit(seal, layout, segment))
+
+        writer = CaptureWriter(part.root, rotation=Rotation(age=20), on_finished=finished)
+        number = 0
+        for batch in range(total):
+            now = START + batch * _ROWS * _STEP
+            ids = range(number + 1, number + _ROWS + 1)
+            writer.append(TableName.TRADES, trade_rows(ids, start=now, step=_STEP), now_ns=now)
+            number += _ROWS
+            part.acknowledged.value = number
+            if rng.random() < 1 / (_SECONDS_A_KILL * _BATCHES_A_SECOND):
+                sealing.submit(lambda: None).result()
+                for opened in writer._open.values():  # SIGKILL: nothing is finished, files stay as they are
+                    opened.writer._close()
+                recover(part.root)
+                writer = CaptureWriter(part.root, rotation=Rotation(age=20), on_finished=finished)
+                tally.add("write", kills=1)
+            ahead = batch / total * part.seconds - (time.monotonic() - begun)
+            if ahead > 0:
+                time.sleep(ahead)
+        writer.close()
+    for done in seals:
+        done.result()
+    recover(part.root)
+    part.last.value = number
+    tally.add("write", reads=0, rows=number, segments=len(layout.parquets(TableName.TRADES)), wrong=0)
+    return tally
+
+
+def _whole(reader: Reader, known: int) -> int:
+    """All rows, with all values."""
+    rows = reader.trades().combine_chunks()
+    count = int(rows.num_rows)
+    assert count >= known, f"{count} rows where {known} had been acknowledged"
+    _check(rows, 1)
+    return count
+
+
+def _ids(reader: Reader, known: int) -> int:
+    """All ids."""
+    ids = reader.trades(columns=["trade_id"])["trade_id"].to_numpy()
+    assert len(ids) >= known, f"{len(ids)} rows where {known} had been acknowledged"
+    assert np.array_equal(ids, np.arange(1, len(ids) + 1)), "ids are not 1, 2, 3 …"
+    return len(ids)
+
+
+def _window(reader: Reader, known: int) -> int:
+    """The last half minute: no hole in it, and it reaches to the end."""
+    rows = reader.trades(last="30s").combine_chunks()
+    if not rows.num_rows:
+        assert not known
+        return 0
+    _check(rows, rows["trade_id"][0].as_py())
+    last: int = rows["trade_id"][-1].as_py()
+    assert last >= known, f"ends at {last} where {known} had been acknowledged"
+    assert rows.num_rows >= min(last, 30 * _BATCHES_A_SECOND * _ROWS), f"only {rows.num_rows} rows up to {last}"
+    return last
+
+
+def _totals(reader: Reader, known: int) -> int:
+    """How many rows footers and indexes tell of."""
+    count = reader.totals().trades
+    assert count >= known, f"{count} rows where {known} had been acknowledged"
+    return count
+
+
+def _verify(reader: Reader, known: int) -> int:
+    """What verify says."""
+    report = verify(reader.root)
+    assert report.ok, report.problems[0]
+    assert report.rows >= known, f"{report.rows} rows where {known} had been acknowledged"
+    return report.rows
+
+
+def _check(rows: pa.Table, first: int) -> None:
+    count = int(rows.num_rows)
+    ids = rows["trade_id"].to_numpy()
+    assert np.array_equal(ids, np.arange(first, first + count)), "ids do not follow each other"
+    expected = START + (ids - 1) * _STEP
+    assert np.array_equal(rows["recv_time"].cast(pa.int64()).to_numpy(), expected), "times are not those written"
+    for name, value in (("symbol", "BTCUSDT"), ("price", Decimal(1)), ("quantity", Decimal(2)), ("side", "buy")):
+        right = pc.equal(rows[name], pa.scalar(value, rows.schema.field(name).type))
+        assert pc.all(right, min_count=0).as_py(), f"a {name} is not the one written"
+
+
+class _Follow:
+    """A rolling buffer that keeps up: each row once."""
+
+    def __init__(self) -> None:
+        self._follow: Follow | None = None
+
+    def __call__(self, reader: Reader, known: int) -> int:
+        if self._follow is None:
+            self._follow = reader.follow(backfill="1h", max_rows=10_000)
+        follow = self._follow
+        follow.poll()
+        rows = follow.snapshot()
+        if not rows.num_rows:
+            assert not known
+            return 0
+        _check(rows.combine_chunks(), rows["trade_id"][0].as_py())
+        last: int = rows["trade_id"][-1].as_py()
+        counts = follow.counts
+        assert last >= known, f"ends at {last} where {known} had been acknowledged"
+        assert counts.added == last, f"{counts.added} rows were added up to id {last}"
+        return last
+
+
+READERS: dict[str, Callable[[], Callable[[Reader, int], int]]] = {
+    "read all values": lambda: _whole,
+    "read all ids": lambda: _ids,
+    "read all ids again": lambda: _ids,
+    "read the last 30 s": lambda: _window,
+    "follow": _Follow,
+    "follow too": _Follow,
+    "totals": lambda: _totals,
+    "verify": lambda: _verify,
+}
+
+
+def _play(part: Part) -> Tally:
+    if part.role == "write":
+        try:
+            return _write(part)
+        finally:
+            part.last.value = part.last.value or _FAILED  # else the readers would wait for ever
+    tally = Tally()
+    step = READERS[part.role]()
+    reader = Reader(part.root)
+    before = 0
+    while True:
+        last = part.last.value  # asked first: if it is known, what is read now must be all
+        if last == _FAILED:
+            return tally
+        known = max(before, part.acknowledged.value)
+        try:
+            seen = step(reader, known)
+            assert not last or seen == last, f"{seen} at the end, where {last} were recorded"
+        except Exception as error:  # noqa: BLE001 - any exception is what this looks for
+            tally.wrong.append(f"{part}: {type(error).__name__}: {error}"[:500])
+            tally.add(part.role, reads=1, rows=0, wrong=1)
+            return tally
+        tally.add(part.role, reads=1, rows=seen - before, wrong=0)
+        before = seen
+        if last:
+            return tally
+
+
+def read_while_recording(root: Path, *, minutes: float, seconds: float, seed: int, told: str | None = None) -> Tally:
+    """Record so many minutes in so many seconds with all readers at work, and count what they did.
+
+    Parameters
+    ----------
+    root
+        A new directory.
+    minutes, seconds
+        How much is recorded, and how long that takes at least.
+    seed
+        Of the moments at which the writer is killed.
+    told
+        What one process is called in the progress bar; None shows none.
+    """
+    create_identity(Layout(root), venue="binance", symbols=["BTCUSDT"], config={})
+    context = multiprocessing.get_context("spawn")
+    acknowledged, last = context.Value("q", 0), context.Value("q", 0)
+    parts = [
+        Part(
+            role=role,
+            root=root,
+            seed=seed,
+            minutes=minutes,
+            seconds=seconds,
+            acknowledged=acknowledged,
+            last=last,
+        )
+        for role in (*READERS, "write")
+    ]
+    return in_children(_play, parts, workers=len(parts), told=told)
+
+
+def main() -> int:
+    """Do it and print a table; exit code 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0, help="minutes recorded (default 60)")
+    parser.add_argument("--seconds", type=float, default=240.0, help="seconds that takes at least (default 240)")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="wsresearch-readers-") as name:
+        tally = read_while_recording(
+            Path(name) / "capture", minutes=asked.minutes, seconds=asked.seconds, seed=asked.seed, told="processes"
+        )
+    print(tally.table("process"))
+    for what in tally.wrong:
+        print(what)
+    print("NOT as it should be" if tally.wrong else "none torn, missing or twice; no reader died")
+    return 1 if tally.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
