@@ -101,7 +101,9 @@ def published(folder: Path) -> dict[tuple[str, int], tuple[float, float]]:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 rows[row["Algorithm"], int(row["clients"])].append((float(row["calls"]), float(row["time"])))
-    return {of: (statistics.fmean(c for c, _ in each), statistics.fmean(t for _, t in each)) for of, each in rows.items()}
+    return {
+        of: (statistics.fmean(c for c, _ in each), statistics.fmean(t for _, t in each)) for of, each in rows.items()
+    }
 
 
 def farthest(means: dict[int, tuple[float, float]], known: Sequence[tuple[int, tuple[float, float]]]) -> str:
@@ -134,7 +136,9 @@ def main() -> int:
     )
     print(f"  all five together: {ratio:.0f} times as fast")
     if known:
-        print("farthest from the published means (three times 100 runs) at 50 clients and more, with 1,000 runs of ours")
+        print(
+            "farthest from the published means (three times 100 runs) at 50 clients and more, with 1,000 runs of ours"
+        )
         for name in ALGORITHMS:
             means = vectorised(name, 1000, 99)[1]
             print(f"  {name:12} {farthest(means, [(n, known[name, n]) for n in CLIENTS])}")

@@ -48,7 +48,8 @@ class _Network:
         """Return how long ``count`` messages one after the other take, for ``size`` clients."""
         # Single precision is 1e-7 of a delay, costs half, and the sums of time below are double.
         drawn = self._rng.standard_normal(size, dtype=np.float32) * np.float32(self._spread * count**0.5)
-        return np.maximum(drawn + np.float32(self._delay * count), 0.0).astype(np.float64)
+        legs: Floats = np.maximum(drawn + np.float32(self._delay * count), 0.0).astype(np.float64)
+        return legs
 
 
 def contention(
