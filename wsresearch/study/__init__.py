@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from wsresearch.study.admission import Admission
 from wsresearch.study.connections import CONNECTIONS, STATES, connections, states
+from wsresearch.study.contention import contention
+from wsresearch.study.crowd import Member
 from wsresearch.study.gaps import GAPS, gaps
 from wsresearch.study.holes import HOLES, holes
 from wsresearch.study.outages import ATTEMPTS, OUTAGES, attempts, outages, report
+from wsresearch.study.storm import storm
+from wsresearch.study.storm_result import Storm
 
 __all__ = [
     "ATTEMPTS",
@@ -14,11 +19,16 @@ __all__ = [
     "HOLES",
     "OUTAGES",
     "STATES",
+    "Admission",
+    "Member",
+    "Storm",
     "attempts",
     "connections",
+    "contention",
     "gaps",
     "holes",
     "outages",
     "report",
     "states",
+    "storm",
 ]
