@@ -5,6 +5,7 @@ Kept out of the names of :mod:`wsresearch.reconnect`, because a collector is one
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from math import inf
 from typing import Final
@@ -19,7 +20,8 @@ __all__ = ["Floats", "Herd", "Ints"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_FIELDS: Final = len(Rung._fields)
+_AT_FIRST: Final = 64
+"""Rungs that are looked at to begin with: nearly every ladder ends before, and is then known for good."""
 
 
 class Herd:
@@ -38,16 +40,22 @@ class Herd:
     same distribution, because both climb :meth:`Policy.ladder`.
     """
 
-    __slots__ = ("_above", "_attempt", "_before", "_clips", "_draws", "_grows", "_ladder", "_rounds", "policy")
+    __slots__ = ("_above", "_attempt", "_before", "_columns", "_known", "_recalls", "policy")
 
     def __init__(self, policy: Policy, size: int) -> None:
         self.policy = policy
-        self._attempt = np.zeros(size, dtype=np.int32)
-        self._above = policy.ladder()
-        self._ladder = np.empty((0, _FIELDS))
-        self._draws = self._grows = self._clips = self._rounds = False
+        self._attempt = np.zeros(size, dtype=np.int64)
         self._before: Floats = np.zeros(size)
-        self._climb(0)
+        self._above: Iterator[Rung] | None = policy.ladder()
+        self._known = np.empty((0, len(Rung._fields)))
+        self._columns: dict[str, Floats] = {}
+        self._recalls = True
+        self._climb(_AT_FIRST)
+
+    @property
+    def drawn(self) -> Ints:
+        """How many delays each client has been given since its last reset; shape (size,)."""
+        return self._attempt
 
     def draw(self, who: NDArray[np.integer], rng: np.random.Generator) -> Floats:
         """Return the next delay of each client named, and take it a step further.
@@ -64,30 +72,31 @@ class Herd:
         Floats
             Seconds, shape (n,); infinite for a client that has made its ``max_attempts``.
         """
-        attempt = self._attempt[who]
+        attempt = self._attempt.take(who)
         self._attempt[who] = attempt + 1
-        if len(attempt):
+        if len(attempt) and self._above is not None:
             self._climb(int(attempt.max()))
-        rung = np.minimum(attempt, len(self._ladder) - 1)
-        # Indexing a column is cheap, a million rows of seven is not: only what this policy uses is looked up.
-        column = dict(zip(Rung._fields, self._ladder.T, strict=True))
-        low: Floats = column["low"][rung]
-        if self._grows:
-            before = self._before[who]
-            low += column["low_grows"][rung] * before
-        if self._draws:
-            high = column["high"][rung]
-            if self._grows:
-                high += column["high_grows"][rung] * before
-            high -= low
-            if high.any():
-                high *= rng.random(len(high))
-                low += high
-        if self._clips:
-            low = np.minimum(np.maximum(low, column["least"][rung]), column["most"][rung])
-        if self._rounds:
-            low = np.where(column["whole"][rung] > 0, np.rint(low), low)
-        self._before[who] = low
+        column = self._columns
+
+        def of(name: str) -> Floats:
+            # Beyond the ladder's end its last rung counts. Only the columns that differ are looked up.
+            return column[name].take(attempt, mode="clip")
+
+        low = of("low")
+        width = of("high") - low if "high" in column else None
+        if self._recalls:
+            before = self._before.take(who)
+            if "low_grows" in column:
+                low += of("low_grows") * before
+                width = of("high") + of("high_grows") * before - low
+        if width is not None and width.any():
+            low += width * rng.random(len(width))
+        if "least" in column:
+            low = np.minimum(np.maximum(low, of("least")), of("most"))
+        if "whole" in column:
+            low = np.where(of("whole") > 0, np.rint(low), low)
+        if self._recalls:
+            self._before[who] = low
         if self.policy.max_attempts is not None:
             low = np.where(attempt < self.policy.max_attempts, low, inf)
         return low
@@ -98,12 +107,21 @@ class Herd:
 
     def _climb(self, attempt: int) -> None:
         """Know the ladder up to an attempt, counted from 0, or to its end; not all of it, for it may be long."""
-        known = len(self._ladder)
-        if attempt < known or not (new := list(islice(self._above, attempt + 1))):
+        if attempt < len(self._known) or self._above is None:
             return
-        self._ladder = np.concatenate((self._ladder, np.array(new, dtype=np.float64)))
-        low, high, least, most, low_grows, high_grows, whole = self._ladder.T
-        self._grows = bool(low_grows.any() or high_grows.any())
-        self._draws = bool((low != high).any()) or self._grows
-        self._clips = bool(least.any() or np.isfinite(most).any())
-        self._rounds = bool(whole.any())
+        new = list(islice(self._above, attempt + 1))
+        self._known = np.concatenate((self._known, np.array(new, dtype=np.float64).reshape(-1, self._known.shape[1])))
+        ended = len(new) <= attempt
+        column = {name: np.ascontiguousarray(each) for name, each in zip(Rung._fields, self._known.T, strict=True)}
+        grows = bool(column["low_grows"].any() or column["high_grows"].any())
+        clips = bool(column["least"].any() or np.isfinite(column["most"]).any())
+        # What this policy does without is left out, and so costs nothing.
+        kept = {"low"}
+        kept |= {"high"} if grows or (column["low"] != column["high"]).any() else set()
+        kept |= {"low_grows", "high_grows"} if grows else set()
+        kept |= {"least", "most"} if clips else set()
+        kept |= {"whole"} if column["whole"].any() else set()
+        self._columns = {name: column[name] for name in kept}
+        self._recalls = grows or not ended
+        if ended:
+            self._above = None

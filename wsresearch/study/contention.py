@@ -13,10 +13,12 @@ Blog, 2015, and aws-samples/aws-arch-backoff-simulator, ``src/backoff_simulator.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import ndtri
 
 from wsresearch.errors import UsageError
 from wsresearch.reconnect.backoff import Policy
@@ -34,22 +36,37 @@ CONTENTION: Final = pa.schema(
     ]
 )
 
+_QUANTILES: Final = 65_536
+
 _SIGMAS: Final = 5.0
 """A delay so far below its mean that nobody draws it; nearer, a normal delay could be negative."""
 
 
+@cache
+def _quantiles() -> Floats:
+    quantiles: Floats = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+    return quantiles / quantiles.std()
+
+
 class _Network:
-    """How long messages take: normal, and so is the sum of two."""
+    """How long messages take: normal, and so is the sum of two.
+
+    Drawn are not normal numbers but one of 65,536 quantiles of theirs, equally likely and with the same variance. No
+    distance between the two distributions is more than 1e-5, and it takes a fifth of the time.
+    """
 
     def __init__(self, delay: float, spread: float, rng: np.random.Generator) -> None:
-        self._delay, self._spread, self._rng = delay, spread, rng
+        self._rng = rng
+        self._one: Floats = np.maximum(delay + spread * _quantiles(), 0.0)
+        self._two: Floats = 2 * delay + 2**0.5 * spread * _quantiles()
 
-    def legs(self, count: int, size: int) -> Floats:
-        """Return how long ``count`` messages one after the other take, for ``size`` clients."""
-        # Single precision is 1e-7 of a delay, costs half, and the sums of time below are double.
-        drawn = self._rng.standard_normal(size, dtype=np.float32) * np.float32(self._spread * count**0.5)
-        legs: Floats = np.maximum(drawn + np.float32(self._delay * count), 0.0).astype(np.float64)
-        return legs
+    def one(self, size: int) -> Floats:
+        """Return how long a message takes, for so many clients."""
+        return self._one.take(self._rng.integers(_QUANTILES, size=size, dtype=np.uint16))
+
+    def two(self, size: int) -> Floats:
+        """Return how long two messages take, one after the other."""
+        return self._two.take(self._rng.integers(_QUANTILES, size=size, dtype=np.uint16))
 
 
 def contention(
@@ -127,26 +144,40 @@ def _play(
     policy: Policy, sizes: np.ndarray, network: _Network, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return calls and time of each run; ``sizes`` falls, shape (runs,)."""
-    rows, most = len(sizes), int(sizes[0]) if len(sizes) else 0
-    herd = Herd(policy, rows * most)
-    read = network.legs(1, rows * most)
-    write = read + network.legs(2, rows * most)
-    who = np.arange(rows * most)
-    calls, time = sizes.copy(), np.zeros(rows)
-    begins = np.arange(rows) * most
-    reads, writes = read.reshape(rows, most), write.reshape(rows, most)
+    runs, most = len(sizes), int(sizes[0]) if len(sizes) else 0
+    herd = Herd(policy, runs * most)
+    # Slot k of run r is number k * runs + r: neighbours in memory are the same slot of neighbouring runs.
+    read = network.one(runs * most)
+    write = read + network.two(runs * most)
+    who = np.arange(runs * most)
+    time = np.zeros(runs)
+    reads, writes = read.reshape(most, runs), write.reshape(most, runs)
     for left in range(most, 0, -1):
         active = int(np.searchsorted(-sizes, -left, side="right"))
-        first = writes[:active, :left].argmin(axis=1) + begins[:active]
-        now = write[first]
+        now = writes[:left, :active].min(axis=0)
         time[:active] = now
-        # The last client left takes the place of the one that is done.
-        last = begins[:active] + (left - 1)
-        read[first], write[first], who[first] = read[last], write[last], who[last]
-        row, column = np.nonzero(reads[:active, : left - 1] < now[:, None])
-        calls[:active] += np.bincount(row, minlength=active)
-        failed = begins[row] + column
-        again = write[failed] + network.legs(2, len(failed)) + herd.draw(who[failed], rng)
+        # Whose read came before the success: the one that succeeds, and those that will fail.
+        found = np.flatnonzero(reads[:left, :active] < now)
+        slot = found // active
+        run = found - slot * active
+        slot *= runs
+        slot += run
+        wrote = write.take(slot)
+        won = wrote == now.take(run)
+        winner = np.empty(active, dtype=np.int64)
+        # Should two write at the very same moment, one of them is first, and the other fails.
+        winner[run[won]] = slot[won]
+        lost = np.ones(len(slot), dtype=bool) if (tied := int(won.sum()) > active) else ~won
+        if tied:
+            lost[np.isin(slot, winner)] = False
+        failed, again = slot[lost], wrote[lost]
+        again += network.two(len(failed))
+        again += herd.draw(who.take(failed), rng)
         read[failed] = again
-        write[failed] = again + network.legs(2, len(failed))
-    return calls, time + network.legs(1, rows)
+        again += network.two(len(failed))
+        write[failed] = again
+        # The last client left takes the place of the one that is done.
+        last = slice((left - 1) * runs, (left - 1) * runs + active)
+        read[winner], write[winner], who[winner] = read[last], write[last], who[last]
+    calls = sizes + herd.drawn.reshape(most, runs).sum(axis=0)
+    return calls, time + network.one(runs)
