@@ -42,6 +42,16 @@ assert by_place.index.tolist() == ["connection", "outage", "stop"]
 assert incomplete["missing"].sum() == checked.symbols["BTCUSDT"].missing
 assert costs["trades lost"].sum() == by_place.loc["outage", "ids"]
 """,
+    "05_storm": """
+assert herd.loc["no jitter"].iloc[3] > 5 * herd.loc["full jitter"].iloc[3]
+assert at_door.loc["no jitter"].iloc[5] > 2 * at_door.loc["full jitter"].iloc[5]
+assert rows["back"].tolist()[:4] == [50_000] * 4 and rows["back"].iloc[4] < 5_000
+assert each_second["obeyed"] < each_second["says nothing"] / 2 and calm.iloc[4] > deaf.iloc[4]
+assert limited["99 % (s)"].is_monotonic_increasing
+assert max(live["seed-java-websocket"]) == 6 and live["seed-okhttp"][360] == 1 and live["seed-okhttp"][362] == 0
+assert members["back"].sum() + members["gone"].sum() == 30_000 and java["gone"] > java["back"]
+assert whole["back"] == 1_000_000
+""",
 }
 
 LEFT_HALF_WAY = """

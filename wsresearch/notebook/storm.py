@@ -62,8 +62,8 @@ def _draw_rates(ax: Axes, palette: Palette, found: Storm, end: float) -> int:
     attempts, opened = (_column(found, name).sum(axis=0) for name in ("attempts", "opened"))
     begins, asked, width = _thinned(attempts)
     top = max(1.0, float(asked.max()))
-    busy = attempts[attempts > 0]
-    wide = top > _SPREAD * max(1.0, float(np.median(busy)) if len(busy) else 1.0)
+    usual = [float(np.median(each[each > 0])) for each in (attempts, opened) if each.any()]
+    wide = top > _SPREAD * min(usual, default=1.0)
     if wide:
         ax.set_yscale("symlog", linthresh=1.0, linscale=0.4)
     else:
@@ -160,10 +160,10 @@ def storm(
 ) -> Axes:
     """Draw a storm: above, attempts per second and connections opened per second; below, clients that are back.
 
-    The outage is shaded. The axis of attempts is logarithmic, linear below 1/s, if the busiest second is more than
-    twenty times the median one. Of more than 900 seconds each step shows the highest second in it. In the lower band,
-    on an axis at the right, each member of the mix is a line: the share of its clients that are back. The legend says
-    when all of them were, or how many ever are.
+    The outage is shaded. The upper axis is logarithmic, linear below 1/s, if the busiest second has more than twenty
+    times the attempts, or the connections, of a median one that has any. Of more than 900 seconds each step shows the
+    highest second in it. In the lower band, on an axis at the right, each member of the mix is a line: the share of its
+    clients that are back. The legend says when all of them were, or how many ever are.
 
     Parameters
     ----------

@@ -101,6 +101,12 @@ class Herd:
             low = np.where(attempt < self.policy.max_attempts, low, inf)
         return low
 
+    def move(self, who: NDArray[np.integer], to: NDArray[np.integer]) -> None:
+        """Give clients other numbers, in place of those who had them; the numbers they had stand for nobody."""
+        self._attempt[to] = self._attempt.take(who)
+        if self._recalls:
+            self._before[to] = self._before.take(who)
+
     def reset(self, who: NDArray[np.integer]) -> None:
         """Return clients to their first delay."""
         self._attempt[who] = 0

@@ -45,7 +45,8 @@ _SIGMAS: Final = 5.0
 @cache
 def _quantiles() -> Floats:
     quantiles: Floats = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-    return quantiles / quantiles.std()
+    quantiles /= quantiles.std()
+    return quantiles
 
 
 class _Network:
@@ -149,8 +150,7 @@ def _play(
     # Slot k of run r is number k * runs + r: neighbours in memory are the same slot of neighbouring runs.
     read = network.one(runs * most)
     write = read + network.two(runs * most)
-    who = np.arange(runs * most)
-    time = np.zeros(runs)
+    calls, time = sizes.copy(), np.zeros(runs)
     reads, writes = read.reshape(most, runs), write.reshape(most, runs)
     for left in range(most, 0, -1):
         active = int(np.searchsorted(-sizes, -left, side="right"))
@@ -164,20 +164,22 @@ def _play(
         slot += run
         wrote = write.take(slot)
         won = wrote == now.take(run)
+        done = np.flatnonzero(won)
         winner = np.empty(active, dtype=np.int64)
-        # Should two write at the very same moment, one of them is first, and the other fails.
-        winner[run[won]] = slot[won]
-        lost = np.ones(len(slot), dtype=bool) if (tied := int(won.sum()) > active) else ~won
-        if tied:
-            lost[np.isin(slot, winner)] = False
-        failed, again = slot[lost], wrote[lost]
+        winner[run.take(done)] = slot.take(done)
+        if len(done) > active:  # two wrote at the very same moment: one of them is first, and the other fails
+            won = np.isin(slot, winner)
+        lost = np.flatnonzero(~won)
+        failed = slot.take(lost)
+        again = wrote.take(lost)
         again += network.two(len(failed))
-        again += herd.draw(who.take(failed), rng)
+        again += herd.draw(failed, rng)
         read[failed] = again
         again += network.two(len(failed))
         write[failed] = again
         # The last client left takes the place of the one that is done.
-        last = slice((left - 1) * runs, (left - 1) * runs + active)
-        read[winner], write[winner], who[winner] = read[last], write[last], who[last]
-    calls = sizes + herd.drawn.reshape(most, runs).sum(axis=0)
+        last = np.arange((left - 1) * runs, (left - 1) * runs + active)
+        calls[:active] += herd.drawn.take(winner)
+        read[winner], write[winner] = read[last], write[last]
+        herd.move(last, winner)
     return calls, time + network.one(runs)
