@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.storm import child
 from wsresearch.errors import UsageError
 from wsresearch.reconnect import (
     AdditiveJitter,
@@ -334,6 +335,13 @@ def test_progress_is_told() -> None:
     )
     assert told == sorted(told)
     assert told[-1][:2] == (1000, 1000)
+
+
+def test_a_hundred_thousand_clients_are_no_matter() -> None:
+    """A tenth of a million takes a tenth of its minute and little memory; the million is in ``benchmarks.storm``."""
+    took = child("accept rate and queue", 100_000, 60.0)
+    assert took["cpu"] < 6
+    assert took["peak"] < 1
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------
