@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import fsum, inf, isclose
 from typing import Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from wsresearch.errors import UsageError
 from wsresearch.reconnect.backoff import Policy
 from wsresearch.reconnect.checked import checked_number, parse_number
-from wsresearch.reconnect.herd import Floats, Ints
+from wsresearch.reconnect.herd import Floats, Herd, Ints
 from wsresearch.reconnect.presets import parse_policy
 from wsresearch.study.listings import LISTINGS, Listing
 
@@ -137,10 +138,8 @@ class ListedClients:
 
     def __init__(self, listing: Listing, size: int) -> None:
         self.listing = listing
-        self._counter = np.zeros(size, dtype=np.int64)
-        assert listing.policy.max_attempts is not None
-        self._delays = np.array(list(listing.policy.delays(_NoLuck())))
-        self.soonest = float(self._delays.min())
+        self._herd = Herd(listing.policy, size)
+        self.soonest = min(rung.low for rung in islice(listing.policy.ladder(), listing.policy.max_attempts))
         """Seconds after an outcome before which no attempt begins that follows from it."""
         self._who: Ints = np.empty(0, dtype=np.int64)
         self._when: Floats = np.empty(0)
@@ -162,7 +161,7 @@ class ListedClients:
         self._when = np.concatenate((self._when, when))
         self._opened = np.concatenate((self._opened, np.full(len(who), opened)))
 
-    def take_in(self, until: float) -> tuple[Ints, Floats]:
+    def take_in(self, until: float, rng: np.random.Generator) -> tuple[Ints, Floats]:
         """Let everything happen that happens before a moment; return who begins an attempt because of it, and when."""
         due = np.flatnonzero(self._when < until)
         order = due[np.lexsort((self._opened[due], self._when[due], self._who[due]))]
@@ -176,18 +175,11 @@ class ListedClients:
         # One outcome of each client at a time, in their order; few have more than one.
         for each in range(int(turn.max(initial=-1)) + 1):
             now = turn == each
-            self._counter[who[now & opened]] = 0
+            self._herd.reset(who[now & opened])
             client, at = who[now & ~opened], when[now & ~opened]
             for _ in range(self.listing.per_failure):
-                left = self._counter[client] < len(self._delays)
+                delay = self._herd.draw(client, rng)
+                left = np.isfinite(delay)
                 begun_by.append(client[left])
-                begun_at.append(at[left] + self._delays[self._counter[client[left]]])
-                self._counter[client[left]] += 1
+                begun_at.append(at[left] + delay[left])
         return np.concatenate(begun_by), np.concatenate(begun_at)
-
-
-class _NoLuck:
-    """The listings have no jitter."""
-
-    def random(self) -> float:
-        raise AssertionError("a listing's policy has no jitter")

@@ -221,7 +221,9 @@ class _Run:
                 assert isinstance(crowd, ListedClients)
                 if crowd.earliest < now:
                     heard = True
-                    who, begins = crowd.take_in(min(now, crowd.earliest + crowd.soonest))
+                    # What is heard up to here cannot bring about an attempt that arrives before it.
+                    until = max(crowd.earliest + crowd.soonest, float(np.nextafter(crowd.earliest, inf)))
+                    who, begins = crowd.take_in(min(now, until), self._rng)
                     if len(who):
                         now = min(now, self._send(self._of[at][who], begins, crowd.soonest))
             if not heard:
