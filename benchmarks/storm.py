@@ -1,4 +1,4 @@
-"""How long a storm takes and how much memory: a million clients through an outage of a minute.
+"""The published herd, and how long a million clients through an outage of a minute take, and how much memory.
 
 ``python -m benchmarks.storm [--clients 1000000] [--outage 60]``. Each storm is played in a process of its own, so that
 the peak of its memory is its own; the same seed twice has to give the same bytes. A storm runs on one core, and what is
@@ -11,13 +11,14 @@ import argparse
 import hashlib
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
 
 import numpy as np
 
-from wsresearch.reconnect import Constant, FullJitter
+from wsresearch.reconnect import AdditiveJitter, Constant, EqualJitter, Exponential, FullJitter, Policy
 from wsresearch.study import Admission, Member, storm
 from wsresearch.study.admission import BINANCE
 
@@ -42,6 +43,22 @@ def cases(clients: int) -> dict[str, dict[str, object]]:
         },
         "every second": {"mix": [Member(client=Constant(delay=1))], "admission": Admission(**queued)},
     }
+
+
+HERD: dict[str, Policy] = {
+    "no jitter": Exponential(base=0.5, cap=16),
+    "full jitter": FullJitter(base=1, cap=16, floor=0),
+    "equal jitter": EqualJitter(base=1, cap=16),
+    "clamp(exp) + U(0, 1)": AdditiveJitter(start=1, factor=2, cap=17, jitter=1),
+}
+
+
+def herd() -> None:
+    """Print how many of ten thousand come back in the busiest 100 ms after a minute, attempts taking no time."""
+    print("10,000 clients, base 1 s, cap 16 s, server gone for 60 s: most back in 100 ms, median of 5 seeds")
+    for name, policy in HERD.items():
+        found = [storm(policy, clients=10_000, outage=60, rng=np.random.default_rng(at), link=0) for at in range(5)]
+        print(f"  {name:32} {statistics.median(each.busiest_back for each in found):12,}")
 
 
 def play(name: str, clients: int, outage: float) -> None:
@@ -86,6 +103,7 @@ def main() -> int:
     if given.one:
         play(given.one, given.clients, given.outage)
         return 0
+    herd()
     print(f"{given.clients:,} clients, server gone for {given.outage:g} s")
     well = True
     digests = set()

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from benchmarks.contention import ALGORITHMS, loop, looped, published, vectorised
 from wsresearch.errors import UsageError
 from wsresearch.reconnect import Constant, Decorrelated, Exponential, FullJitter
-from wsresearch.study.contention import CONTENTION, contention
+from wsresearch.study.contention import CONTENTION, _Network, contention
 
 
 def generator(seed: int = 1) -> np.random.Generator:
@@ -72,6 +73,17 @@ def test_rows_come_as_they_were_asked_for(clients: list[int], runs: int, seed: i
     assert table.equals(contention(Decorrelated(), clients=clients, runs=runs, rng=generator(seed)))
 
 
+def test_messages_take_normal_times() -> None:
+    """What is drawn for one message and for two is within 2e-5 of the normal distributions, and never below 0."""
+    network = _Network(10.0, 2.0, generator())
+    for times, law in ((network._one, stats.norm(10, 2)), (network._two, stats.norm(20, 8**0.5))):
+        known = law.cdf(times)
+        steps = np.arange(len(times)) / len(times)
+        assert max(abs(known - steps).max(), abs(known - steps - 1 / len(times)).max()) < 2e-5
+        assert times.std() == pytest.approx(law.std())
+        assert times.min() > 0
+
+
 def test_no_numbers_of_clients_give_no_rows() -> None:
     """An empty question has an empty answer with all its columns."""
     table = contention(FullJitter(), clients=[], rng=generator())
@@ -86,6 +98,7 @@ def test_no_numbers_of_clients_give_no_rows() -> None:
         ({"delay": 0}, "delay must be a number above 0"),
         ({"spread": 3}, r"spread must be a number at least 0 and at most 2 \(a fifth of delay\), not '3'"),
         ({"spread": float("nan")}, "spread must be .*, not 'nan'"),
+        ({"clients": [100_000], "runs": 2000}, r"2,000 runs for each of clients=\[100000\] are 200,000,000 places"),
         ({"policy": Constant(max_attempts=3)}, "max_attempts must be left out here, not 3"),
     ],
 )

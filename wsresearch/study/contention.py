@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import ndtri
 
 from wsresearch.errors import UsageError
 from wsresearch.reconnect.backoff import Policy
@@ -39,11 +38,17 @@ CONTENTION: Final = pa.schema(
 _QUANTILES: Final = 65_536
 
 _SIGMAS: Final = 5.0
-"""A delay so far below its mean that nobody draws it; nearer, a normal delay could be negative."""
+"""No quantile lies so many deviations below the mean, so no delay is negative."""
+
+_LARGEST: Final = 100_000_000
+"""Clients in all runs together that still fit into the memory of a small machine."""
 
 
 @cache
 def _quantiles() -> Floats:
+    """Return the middles of equally likely parts of the normal distribution, with its variance."""
+    from scipy.special import ndtri  # here, because every command that opens a capture imports this room
+
     quantiles: Floats = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
     quantiles /= quantiles.std()
     return quantiles
@@ -52,13 +57,13 @@ def _quantiles() -> Floats:
 class _Network:
     """How long messages take: normal, and so is the sum of two.
 
-    Drawn are not normal numbers but one of 65,536 quantiles of theirs, equally likely and with the same variance. No
-    distance between the two distributions is more than 1e-5, and it takes a fifth of the time.
+    Drawn are not normal numbers but one of 65,536 quantiles of theirs, equally likely and with the same variance: the
+    two distribution functions nowhere differ by more than 2e-5, and it takes a fifth of the time.
     """
 
     def __init__(self, delay: float, spread: float, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._one: Floats = np.maximum(delay + spread * _quantiles(), 0.0)
+        self._one: Floats = delay + spread * _quantiles()
         self._two: Floats = 2 * delay + 2**0.5 * spread * _quantiles()
 
     def one(self, size: int) -> Floats:
@@ -131,6 +136,8 @@ def contention(
     spread = checked_number("spread", spread, low=0.0, high=delay / _SIGMAS, high_is="a fifth of delay")
     if policy.max_attempts is not None:
         raise UsageError(f"max_attempts must be left out here, not {policy.max_attempts}: each client has to succeed")
+    if (room := max(counts, default=0) * len(counts) * runs) > _LARGEST:
+        raise UsageError(f"{runs:,} runs for each of clients={counts} are {room:,} places; {_LARGEST:,} are the most")
     # The largest first: the runs that still have m clients are then the first so many rows.
     sizes = np.repeat(np.sort(np.array(counts, dtype=np.int64))[::-1], runs)
     calls, time = _play(policy, sizes, _Network(delay, spread, rng), rng)
