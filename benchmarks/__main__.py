@@ -12,7 +12,12 @@ RECORDING = Path(__file__).resolve().parents[2] / "shared/recordings/binance/spo
 def main() -> int:
     """Run them; the exit code is the worst."""
     recording = [str(RECORDING)] if RECORDING.exists() else []
-    jobs = [["benchmarks.rates", *recording], ["benchmarks.hundred_million", "--rows", "10000000"]]
+    jobs = [
+        ["benchmarks.rates", *recording],
+        ["benchmarks.hundred_million", "--rows", "10000000"],
+        ["benchmarks.contention"],
+        ["benchmarks.storm"],
+    ]
     if recording:
         jobs.append(["benchmarks.recording", *recording])
     else:

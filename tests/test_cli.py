@@ -80,6 +80,19 @@ def tree(folder: Path) -> list[tuple[str, int]]:
         (["exchange", "--replay", "nothere.gz"], ["nothere.gz"]),
         (["exchange", "--rate", "-4"], ["rate", "-4"]),
         (["exchange", "--faults", "nothere.json"], ["nothere.json"]),
+        (["storm", "--clients", "0"], ["clients", "'0'"]),
+        (["storm", "--outage", "nan"], ["outage", "'nan'"]),
+        (["storm", "--accept-rate", "-3"], ["accept_rate", "'-3.0'"]),
+        (["storm", "--accept-rate", "fast"], ["'all'", "'fast'"]),
+        (["storm", "--policy", "jittery"], ["'jittery'", "full-jitter", "seed-okhttp"]),
+        (["storm", "--policy", "seed", "--mix", "seed=1"], ["--policy", "--mix"]),
+        (["storm", "--mix", "full-jitter=0.5,seed=0.4"], ["0.5 + 0.4 = 0.9"]),
+        (["storm", "--per-address", "5"], ["--per-address", "60/300", "'5'"]),
+        (["storm", "--queue", "few"], ["--queue", "few"]),
+        (["storm", "--retry-after", "0"], ["retry_after", "'0.0'"]),
+        (["storm", "--retry-after", "9", "--no-answer"], ["retry_after", "9"]),
+        (["storm", "--out", "storm.jpg"], [".png", "'storm.jpg'"]),
+        (["storm", "--seed", "-1"], ["--seed", "-1"]),
         (["frobnicate"], ["frobnicate"]),
         (["status", "--frob", "."], ["--frob"]),
     ],
@@ -428,3 +441,22 @@ def test_a_server_that_speaks_to_terminals_is_not_obeyed(tmp_path: Path, capsys:
     details = [text for text in Reader(root).events()["detail"].to_pylist() if text and "403" in text]
     assert details
     assert not [text for text in details if "s3cret" in text or "\x1b" in text]
+
+
+def test_a_storm_is_told_as_text_as_json_and_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table on stdout; with --json one document, the same bytes for the same seed; with --out a PNG beside it."""
+    arguments = ["storm", "--clients", "500", "--outage", "5", "--mix", "full-jitter=0.6,seed-java-websocket=0.4"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert ("seed-java-websocket" in out, err) == (True, "")
+    documents = []
+    for _ in range(2):
+        assert main([*arguments, "--json", "--out", str(tmp_path / "storm.png")]) == 0
+        out, err = capsys.readouterr()
+        documents.append(out)
+        assert "storm.png" in err
+    assert documents[0] == documents[1]
+    told = json.loads(documents[0])
+    assert (told["clients"], [each["clients"] for each in told["members"]]) == (500, [300, 200])
+    assert told["attempts"] == sum(told["seconds"]["attempts"])
+    assert (tmp_path / "storm.png").read_bytes().startswith(b"\x89PNG")

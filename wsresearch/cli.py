@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 from wsresearch.errors import UsageError, WsresearchError
 from wsresearch.progress import ProgressLine, Rate
 from wsresearch.safetext import safe
+from wsresearch.storm_command import storm
 
 __all__ = ["app", "main"]
 
@@ -350,6 +351,9 @@ def exchange(
         tape = Tape.generate(names, rate=100.0 if rate is None else rate, seed=seed)
     plan = FaultPlan() if faults is None else FaultPlan.parse(faults)
     return serve(ExchangeOptions(source=tape.source, faults=plan, port=port, waits=waits, seed=seed), control=False)
+
+
+app.command()(storm)
 
 
 @app.command()

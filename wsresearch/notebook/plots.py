@@ -1,7 +1,8 @@
 """The pictures of a capture: ``(data, ax=None, **style) -> Axes``; widgets and live updates are not here.
 
-``data`` is a capture or its events table. Nothing here touches pyplot or a global setting: without ``ax`` each
-picture stands in a figure of its own, ``axes.figure``, which :func:`figure_png` turns into bytes.
+``data`` is a capture or its events table; for :func:`storm` it is a storm. Nothing here touches pyplot or a global
+setting: without ``ax`` each picture stands in a figure of its own, ``axes.figure``, which :func:`figure_png` turns into
+bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from wsresearch.notebook.lifetimes import lifetimes
 from wsresearch.notebook.palette import Palette, palette_named
 from wsresearch.notebook.rate import rate
 from wsresearch.notebook.recovery_phases import recovery_phases
+from wsresearch.notebook.storm import storm
 from wsresearch.notebook.timeline import timeline
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "overview_png",
     "rate",
     "recovery_phases",
+    "storm",
     "timeline",
 ]
 

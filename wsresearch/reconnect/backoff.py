@@ -1,5 +1,8 @@
 """Backoff policies: immutable values that yield the seconds to wait before each attempt of a streak.
 
+A policy is written down once, as its ladder: the interval that the delay of attempt n is drawn from. One client
+climbs it with :meth:`Policy.delays`, a million at once with :class:`~wsresearch.reconnect.herd.Herd`.
+
 Not here: when to begin a new streak (:mod:`~wsresearch.reconnect.reset`), how many attempts are too many
 (:mod:`~wsresearch.reconnect.budget`), which failures deserve one (:mod:`~wsresearch.reconnect.causes`), and
 what other projects do (:mod:`~wsresearch.reconnect.presets`).
@@ -18,8 +21,9 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, fields
-from itertools import islice, repeat
-from typing import Any, ClassVar, Protocol
+from itertools import islice
+from math import inf
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from wsresearch.errors import WsresearchError
 from wsresearch.markup import Markup, element
@@ -35,9 +39,9 @@ __all__ = [
     "Linear",
     "Policy",
     "Rng",
+    "Rung",
     "bounded",
     "growth",
-    "uniform",
 ]
 
 
@@ -47,6 +51,34 @@ class Rng(Protocol):
     def random(self) -> float:
         """Return the next number, uniform in [0, 1)."""
         ...
+
+
+class Rung(NamedTuple):
+    """How the delay of one attempt is drawn: ``clip(uniform(l, h), least, most)``, rounded if ``whole``.
+
+    ``l = low + low_grows * before`` and ``h = high + high_grows * before``, with ``before`` the delay before it in
+    the streak. Where ``l`` equals ``h`` nothing is drawn. All but the factors and the flag are seconds.
+    """
+
+    low: float
+    high: float
+    least: float = 0.0
+    most: float = inf
+    low_grows: float = 0.0
+    high_grows: float = 0.0
+    whole: bool = False
+
+    @classmethod
+    def fixed(cls, delay: float) -> Rung:
+        """Return the rung that is always the same."""
+        return cls(delay, delay)
+
+    def draw(self, before: float, rng: Rng) -> float:
+        """Return the delay, in [least, most]; rounding may give the upper end of the interval itself."""
+        low, high = self.low + self.low_grows * before, self.high + self.high_grows * before
+        drawn = low if low == high else low + (high - low) * rng.random()
+        drawn = min(max(drawn, self.least), self.most)
+        return float(round(drawn)) if self.whole else drawn
 
 
 class AttemptsExhausted(WsresearchError):  # noqa: N818 - reads as what it says
@@ -134,9 +166,16 @@ class Policy(ABC):
         """
         return islice(self._streak(rng), self.max_attempts)
 
-    @abstractmethod
     def _streak(self, rng: Rng) -> Iterator[float]:
-        """Yield the delays of a streak without an end."""
+        delay = 0.0
+        for rung in self.ladder():
+            yield (delay := rung.draw(delay, rng))
+        while True:
+            yield (delay := rung.draw(delay, rng))
+
+    @abstractmethod
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the rungs of a streak, at least one; the last is that of every attempt after it."""
 
     def __call__(self) -> Generator[float]:
         """Start a streak for ``websockets.connect(..., reconnect_delays=policy)``.
@@ -195,8 +234,9 @@ class Constant(Policy):
     name: ClassVar[str] = "constant"
     delay: float = bounded(5.0)
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        return repeat(self.delay)
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the one delay."""
+        yield Rung.fixed(self.delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,12 +253,13 @@ class Linear(Policy):
     step: float = bounded(1.0, above_low=True)
     cap: float = bounded(30.0, low="step")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the delays up to the cap."""
         attempt = 1
         while (delay := self.step * attempt) < self.cap:
-            yield delay
+            yield Rung.fixed(delay)
             attempt += 1
-        yield from repeat(self.cap)
+        yield Rung.fixed(self.cap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,8 +288,9 @@ class Exponential(Policy):
     factor: float = bounded(2.0, low=1.0, high=100.0)
     cap: float = bounded(60.0, low="base")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        return growth(self.base * self.factor, self.factor, self.cap)
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the delays up to the cap."""
+        return map(Rung.fixed, growth(self.base * self.factor, self.factor, self.cap))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,8 +323,9 @@ class FullJitter(Policy):
     cap: float = bounded(30.0, low="base")
     floor: float = bounded(0.1, high="base")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        return (uniform(rng, self.floor, bound) for bound in growth(self.base, 2.0, self.cap))
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the intervals up to the cap."""
+        return (Rung(self.floor, bound) for bound in growth(self.base, 2.0, self.cap))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,8 +346,9 @@ class EqualJitter(Policy):
     base: float = bounded(1.0, above_low=True)
     cap: float = bounded(30.0, low="base")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        return (uniform(rng, bound / 2, bound) for bound in growth(self.base, 2.0, self.cap))
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the intervals up to the cap."""
+        return (Rung(bound / 2, bound) for bound in growth(self.base, 2.0, self.cap))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,31 +370,23 @@ class Decorrelated(Policy):
     base: float = bounded(1.0, above_low=True)
     cap: float = bounded(30.0, low="base")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        delay = self.base
-        while True:
-            delay = min(self.cap, uniform(rng, self.base, 3 * delay))
-            yield delay
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the first interval, and the one that grows with the delay before."""
+        yield Rung(self.base, 3 * self.base, most=self.cap)
+        yield Rung(self.base, 0.0, most=self.cap, high_grows=3.0)
 
 
 def growth(start: float, factor: float, cap: float) -> Iterator[float]:
-    """Yield ``min(start * factor**k, cap)`` for k = 0, 1, …
+    """Yield ``min(start * factor**k, cap)`` for k = 0, 1, …, up to the first that is like all after it.
 
     Multiplied step by step, so that no exponent grows with k: attempt 10,000 costs what attempt 1 does and
     cannot overflow.
     """
-    delay = min(start, cap)
-    while delay < cap:
+    delay = start
+    while delay < cap and factor > 1.0:
         yield delay
-        if factor == 1.0:
-            break
         delay *= factor
-    yield from repeat(min(delay, cap))
-
-
-def uniform(rng: Rng, low: float, high: float) -> float:
-    """Draw one number between ``low`` and ``high``; rounding may give ``high`` itself."""
-    return low + (high - low) * rng.random()
+    yield min(delay, cap)
 
 
 def _text(value: object) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, repeat
 from typing import ClassVar
 
 from wsresearch.errors import UsageError
-from wsresearch.reconnect.backoff import Policy, Rng, bounded, growth, uniform
+from wsresearch.reconnect.backoff import Policy, Rung, bounded, growth
 from wsresearch.reconnect.checked import checked_number
 
 __all__ = ["AdditiveJitter", "DrawnFirst", "DrawnStart", "ProportionalJitter", "Steps", "WholeSeconds"]
@@ -41,11 +40,13 @@ class ProportionalJitter(Policy):
     cap: float = bounded(120.0, low="start")
     jitter: float = bounded(0.2, high=1.0)
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        bases = growth(self.start, self.factor, self.cap)
-        yield next(bases)
-        for base in bases:
-            yield uniform(rng, base * (1 - self.jitter), base * (1 + self.jitter))
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the first delay, then the intervals up to the cap."""
+        yield Rung.fixed(self.start)
+        base = min(self.start * self.factor, self.cap)
+        yield from (
+            Rung(each * (1 - self.jitter), each * (1 + self.jitter)) for each in growth(base, self.factor, self.cap)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +80,14 @@ class AdditiveJitter(Policy):
         if not isinstance(self.at_once, bool):
             raise UsageError(f"at_once must be True or False, not {self.at_once!r}")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the attempt at once, if there is one, and the intervals up to the cap."""
         if self.at_once:
-            yield 0.0
+            yield Rung.fixed(0.0)
         highest = max(self.cap - self.jitter, 0.0)
         for base in growth(self.start, self.factor, self.cap):
-            delay = min(base, highest) + uniform(rng, 0.0, self.jitter)
-            yield min(max(delay, self.start), self.cap)
+            low = min(base, highest)
+            yield Rung(low, low + self.jitter, least=self.start, most=self.cap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +114,10 @@ class DrawnFirst(Policy):
     factor: float = bounded(1.618, low=1.0, high=100.0)
     cap: float = bounded(90.0, low="start")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        yield uniform(rng, 0.0, self.first)
-        yield from growth(self.start, self.factor, self.cap)
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the first interval, then the delays up to the cap."""
+        yield Rung(0.0, self.first)
+        yield from map(Rung.fixed, growth(self.start, self.factor, self.cap))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,10 @@ class DrawnStart(Policy):
     factor: float = bounded(1.3, low=1.0, high=100.0)
     cap: float = bounded(10.0, low="high")
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        yield from growth(uniform(rng, self.low, self.high), self.factor, self.cap)
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the interval of the first delay, and the growth of each from the one before."""
+        yield Rung(self.low, self.high, most=self.cap)
+        yield Rung(0.0, 0.0, most=self.cap, low_grows=self.factor, high_grows=self.factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +162,9 @@ class WholeSeconds(Policy):
     name: ClassVar[str] = "whole-seconds"
     cap: float = bounded(60.0, low=1.0)
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        for power in growth(2.0, 2.0, self.cap + 1.0):
-            yield float(round(1.0 + uniform(rng, 0.0, power - 1.0)))
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the intervals up to the cap."""
+        return (Rung(1.0, power, whole=True) for power in growth(2.0, 2.0, self.cap + 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,5 +187,6 @@ class Steps(Policy):
         steps = tuple(checked_number("each of steps", step, low=0.0) for step in self.steps)
         object.__setattr__(self, "steps", steps)
 
-    def _streak(self, rng: Rng) -> Iterator[float]:
-        return chain(self.steps, repeat(self.steps[-1]))
+    def ladder(self) -> Iterator[Rung]:
+        """Yield the delays of the list."""
+        return map(Rung.fixed, self.steps)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from wsresearch.study.admission import Admission
 from wsresearch.study.attempts import ATTEMPTS, attempts
 from wsresearch.study.connections import CONNECTIONS, STATES, connections, states
+from wsresearch.study.contention import contention
+from wsresearch.study.crowd import Member
 from wsresearch.study.gaps import GAPS, gaps
 from wsresearch.study.holes import HOLES, HoleState, holes
 from wsresearch.study.loss import LOSSES, balance, losses
 from wsresearch.study.outages import OUTAGES, Detector, outages
 from wsresearch.study.report import report
 from wsresearch.study.staleness import STALENESS, TIMEOUTS, Staleness, staleness
+from wsresearch.study.storm import storm
+from wsresearch.study.storm_result import Storm
 from wsresearch.study.sweep import MISSING, SYMBOLS, Sweep, sweep
 
 __all__ = [
@@ -24,13 +29,17 @@ __all__ = [
     "STATES",
     "SYMBOLS",
     "TIMEOUTS",
+    "Admission",
     "Detector",
     "HoleState",
+    "Member",
     "Staleness",
+    "Storm",
     "Sweep",
     "attempts",
     "balance",
     "connections",
+    "contention",
     "gaps",
     "holes",
     "losses",
@@ -38,5 +47,6 @@ __all__ = [
     "report",
     "staleness",
     "states",
+    "storm",
     "sweep",
 ]
