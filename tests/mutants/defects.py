@@ -142,7 +142,7 @@ DEFECTS: Final = (
         name="two collectors on one directory",
         path="collect/lock.py",
         old="        lock.acquire()\n",
-        new="",
+        new="        lock.lock_counter\n",
         tests=("collect/test_lock.py", "collect/test_process.py"),
     ),
     Defect(
@@ -204,7 +204,7 @@ DEFECTS: Final = (
         old="        for folder in (path.parent, layout.table_dir(segment.table), layout.root):\n"
         "            disk.fsync_dir(folder)\n",
         new="",
-        tests=("drill/disk", "capture/test_seal.py"),
+        tests=("drill/disk/test_disk_drill.py", "capture/test_seal.py"),
     ),
     Defect(
         name="a journal is truncated under its readers",
@@ -212,7 +212,7 @@ DEFECTS: Final = (
         old="            with suppress(FileNotFoundError):\n                disk.unlink(name)\n    disk.fsync_dir",
         new="            with suppress(FileNotFoundError):\n                os.truncate(name, 0)\n"
         "                disk.unlink(name)\n    disk.fsync_dir",
-        tests=("capture/test_follow.py", "capture/test_reader.py", "drill/disk"),
+        tests=("capture/test_follow.py", "capture/test_reader.py", "drill/disk/test_disk_drill.py"),
     ),
     Defect(
         name="a segment crosses midnight",
@@ -230,7 +230,7 @@ DEFECTS: Final = (
     ),
     Defect(
         name="a symbolic link is followed out of the capture",
-        path="capture/journal.py",
+        path="capture/regular.py",
         old="os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK",
         new="os.O_RDONLY | os.O_NONBLOCK",
         tests=("capture/test_journal.py", "capture/test_reader.py"),
@@ -260,8 +260,8 @@ DEFECTS: Final = (
     Defect(
         name="an outage that is not over looks like one that is",
         path="study/outages.py",
-        old="",
-        new="",
+        old="            ended is None,\n            _detector(lost),",
+        new="            False,\n            _detector(lost),",
         tests=("study/test_outages.py",),
     ),
 )
