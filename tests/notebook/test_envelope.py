@@ -61,6 +61,8 @@ def test_thinning_loses_no_extreme_and_no_trade(rows: list[tuple[float, float | 
     """Highest and least value, their unknown ones, the sum, the order and the extent stay what they were."""
     times = np.cumsum([step for step, _, _ in rows]).tolist()
     seconds = read_seconds(_stats(times, lag=[lag for _, lag, _ in rows], trades=[n for _, _, n in rows]))
+    assert seconds.trades.sum() == sum(count for _, _, count in rows)
+    assert seconds.end[-1] == round(times[-1] * 1e9)
     values = seconds.lag
     pieces = envelope(seconds, values, most=most)
     assert len(pieces) <= max(most, 0)
@@ -74,7 +76,7 @@ def test_thinning_loses_no_extreme_and_no_trade(rows: list[tuple[float, float | 
     assert np.nanmax(pieces.high) == known.max()
     assert np.nanmin(pieces.low) == known.min()
     assert np.nanmax(pieces.mean) <= known.max() + 1e-6
-    assert pieces.exact == (len(rows) <= most)
+    assert pieces.exact == (len(seconds) <= most)
 
 
 def test_a_splinter_of_a_second_is_no_spike() -> None:
