@@ -13,18 +13,24 @@ __all__ = ["outage_table"]
 
 _Row = Mapping[str, Any]
 
+_CAUSE: Final = 40
+"""Characters; our own causes are shorter, and a longer one would push the numbers off the screen."""
+
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def _cause(row: _Row) -> str:
+    # Of a capture from elsewhere: a cause may be any text, or none.
+    told = safe(row["cause"] or "no cause given", limit=_CAUSE)
+    return told if row["close_code"] is None else f"{told} {row['close_code']}"
+
+
 # Head, and what stands below it. Phases are named as everywhere: detect, backoff, connect, first message.
 _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("outage", lambda row: str(row["outage"])),
-    (
-        "cause",
-        lambda row: safe(row["cause"], limit=40) + (f" {row['close_code']}" if row["close_code"] is not None else ""),
-    ),
+    ("cause", _cause),
     ("attempts", lambda row: str(row["attempts"])),
     ("delays", lambda row: _seconds(row["delay"])),
     ("detect", lambda row: _seconds(row["detect"])),

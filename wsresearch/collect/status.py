@@ -243,7 +243,7 @@ def status_after(
     elif alive and state not in _ENDED and quiet > _QUIET_AFTER:
         cause = f"the collector has written nothing for {quiet:.0f} s"
     next_delay = None
-    if state is State.BACKING_OFF:
+    if state is State.BACKING_OFF and marker["delay"] is not None:
         next_delay = max(0.0, marker["delay"] - (now - marker["time"]).total_seconds())
     return Status(
         state=state,
@@ -316,4 +316,5 @@ def _noted(layout: Layout, place: Place | None, key: bytes, run: int) -> dict[st
 
 
 def _words(cause: str) -> str:
+    # In a capture from elsewhere a cause may be any text.
     return in_words(Cause(cause)) if cause in set(Cause) else safe(cause)
