@@ -6,7 +6,10 @@ import ast
 import json
 import logging
 import os
-import threading
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -115,36 +118,51 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(
     assert list(tmp_path.iterdir()) == []
 
 
+def _said(root: Path) -> list[str]:
+    try:
+        return [text for text in Reader(root).events()["detail"].to_pylist() if text]
+    except CaptureError:
+        return []
+
+
 def test_secrets_in_what_a_server_says_are_nowhere_afterwards(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Close reasons and HTTP bodies that carry them: no file of the capture, log, screen, repr or page has them."""
-    caplog.set_level(logging.DEBUG, logger="wsresearch")
     root = tmp_path / "c"
+    first = {"fault": "close", "code": 1011, "reason": f"first, see wss://me:{CANARY}@h/x?token={CANARY}"}
+    second = {"fault": "close", "code": 1008, "reason": f"second X-MBX-APIKEY: {CANARY}"}
+    third = {"fault": "http", "status": 503, "body": f'third {{"apiKey":"{CANARY}"}} token={CANARY}', "for": 60}
     with start(Tape.generate(("BTCUSDT",), rate=200.0, seed=1)) as rude:
-        faults = [
-            {"fault": "close", "code": 1011, "reason": f"see wss://me:{CANARY}@h/x?token={CANARY}"},
-            {"fault": "close", "code": 1008, "reason": f"X-MBX-APIKEY: {CANARY}"},
-            {"fault": "http", "status": 503, "body": f'{{"apiKey":"{CANARY}"}} token={CANARY}', "for": 0.3},
-        ]
-        command = ["collect", "binance:btcusdt", "--out", str(root), "--url", rude.url]
-        options = ["--policy", "constant", "--policy-arg", "delay=0.05", "--reset", "open"]
-        # Each fault strikes a run of its own; one that is over at once would be missed by a fault that comes later.
-        for fault in faults:
-            rude.inject({"at": 0, "fault": "reset"})
-            struck = threading.Timer(0.5, rude.inject, [{"at": 0, **fault}])
-            struck.start()
-            main([*command, *options, "--duration", "1.5"])
-            struck.join()
-    said = [text for text in Reader(root).events()["detail"].to_pylist() if text]
-    assert any("token=…" in text or "?…" in text for text in said), said
+        command = [sys.executable, "-m", "wsresearch", "collect", "binance:btcusdt", "--out", str(root)]
+        options = ["--url", rude.url, "--policy", "constant", "--policy-arg", "delay=0.05", "--reset", "open"]
+        with subprocess.Popen(
+            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as collector:
+
+            def comes(what: Callable[[], bool]) -> None:
+                while not what():
+                    assert collector.poll() is None, "the collector ended by itself"
+                    time.sleep(0.02)
+
+            try:
+                for word, faults in (("first", [first]), ("second", [second]), ("third", [third, {"fault": "reset"}])):
+                    comes(lambda: rude.status().connections > 0)
+                    for fault in faults:
+                        rude.inject({"at": 0, **fault})
+                    comes(lambda word=word: any(word in text for text in _said(root)))  # type: ignore[misc]
+            finally:
+                collector.send_signal(signal.SIGINT)
+            screen, _ = collector.communicate()
+    said = " ".join(_said(root))
+    assert all(word in said for word in ("first", "second", "third", "…")), said
     page = tmp_path / "page.html"
     for arguments in (["status"], ["status", "--json"], ["report"], ["report", "--json"], ["verify"], ["recover"]):
         main([arguments[0], str(root), *arguments[1:]])
     main(["report", str(root), "--out", str(page)])
     out, err = capsys.readouterr()
     capture = Capture(root)
-    shown = [out, err, caplog.text, repr(capture), capture._repr_html_(), repr(capture.status), page.read_text()]
+    shown = [screen, out, err, repr(capture), capture._repr_html_(), repr(capture.status), page.read_text()]
     assert not [text[:200] for text in shown if CANARY in text]
     assert not [path for path, text in _texts_in(root) if CANARY in text]
 

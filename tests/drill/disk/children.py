@@ -93,4 +93,5 @@ def in_children(job: Callable[[_Job], Tally], jobs: Iterable[_Job], *, workers: 
                 process.join()
                 answer.close()
                 progress.update()
+                progress.set_postfix(wrong=len(tally.wrong))
     return tally
