@@ -40,13 +40,13 @@ POLICIES = (
 def one(root: Path, seed: int, *, span: float) -> dict[str, float]:
     """Run one collector, replay its outages, and say where the observed median lies."""
     policy, reset = POLICIES[seed % len(POLICIES)]
-    events, _ = collected(root, RandomVenue(seed=seed, span=span), policy=policy, reset=reset, seed=seed)
+    events, _ = collected(root, RandomVenue(seed=seed, span=span, every=2.0), policy=policy, reset=reset, seed=seed)
     lost = outages(events)
     observed = float(np.median(lost["silence"].to_numpy()))
     assert not pc.any(lost["censored"]).as_py()
-    rules = {"reset": reset, "seed": seed}
+    rules = {"reset": reset, "seed": seed, "repetitions": 200}
     (row,) = compare([parse_policy(policy)], events, **rules).to_pylist()
-    table = replay(events, policy, repetitions=400, **rules)
+    table = replay(events, policy, **rules)
     count = len(lost)
     early, late = (
         np.median(table.filter(pc.equal(table["server"], bound))["seconds"].to_numpy().reshape(-1, count), axis=1)

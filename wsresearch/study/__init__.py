@@ -8,10 +8,14 @@ from wsresearch.study.holes import HOLES, holes
 from wsresearch.study.incidence import INCIDENCE, incidence
 from wsresearch.study.listings import LISTINGS, listing
 from wsresearch.study.outages import ATTEMPTS, OUTAGES, attempts, outages, report
+from wsresearch.study.policies import COMPARISON, compare
+from wsresearch.study.replay import REPLAY, replay
+from wsresearch.study.serverdown import SERVER_DOWN, server_down
 from wsresearch.study.survival import HAZARD, LOGRANK, QUANTILES, SURVIVAL, hazard, logrank, quantiles, survival
 
 __all__ = [
     "ATTEMPTS",
+    "COMPARISON",
     "CONNECTIONS",
     "GAPS",
     "HAZARD",
@@ -21,9 +25,12 @@ __all__ = [
     "LOGRANK",
     "OUTAGES",
     "QUANTILES",
+    "REPLAY",
+    "SERVER_DOWN",
     "STATES",
     "SURVIVAL",
     "attempts",
+    "compare",
     "connections",
     "gaps",
     "hazard",
@@ -33,7 +40,9 @@ __all__ = [
     "logrank",
     "outages",
     "quantiles",
+    "replay",
     "report",
+    "server_down",
     "states",
     "survival",
 ]

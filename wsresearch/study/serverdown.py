@@ -197,7 +197,7 @@ def server_down(events: Any) -> pa.Table:
     found: list[tuple[Any, ...]] = []
     current: _Down | None = None
     opened: float | None = None
-    zero = min((row.time for row in rows), default=0)
+    zero = rows[0].time if rows else 0
     run, until, shift, end = None, 0, 0.0, 0.0
 
     def close(ended: Event | None) -> None:
