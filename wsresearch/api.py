@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
 from wsresearch.reconnect.backoff import Policy
 from wsresearch.reconnect.budget import Budget
-from wsresearch.reconnect.presets import PRESETS, parse_policy
+from wsresearch.reconnect.presets import PRESETS, Preset, parse_policy
 from wsresearch.reconnect.reset import Reset
 from wsresearch.venues import parse_stream
 
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from wsresearch.notebook.lab_panel import LabPanel
 
 __all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel", "to_pandas"]
+
+AS_RECORDED: Final = "as recorded"
+"""What the policy of a capture is called among others."""
+
+COMPARED: Final = ("full-jitter", "equal-jitter", "exponential", "constant", "seed-okhttp", "seed-java-websocket")
+"""What a capture's policy is compared with if nobody says."""
 
 
 def make_config(
@@ -252,6 +258,37 @@ class Capture(Reader):
 
         trades = self.trades(columns=["symbol", "recv_time", "connection"])
         return study.gaps(trades, longer_than=longer_than, outages=self.outages())
+
+    def survival(self, of: str = "connections", **options: Any) -> pa.Table:
+        """How long connections live, or outages last, see :func:`wsresearch.study.survival`."""
+        from wsresearch import study
+
+        if of not in {"connections", "outages"}:
+            raise UsageError(f"survival is of connections or of outages, not of {of!r}")
+        table = self.outages() if of == "outages" else study.connections(self.events(), stats=self.stats())
+        return study.survival(table, **options)
+
+    def replay(self, policy: Policy | str, **options: Any) -> pa.Table:
+        """What another policy would have met in these outages, see :func:`wsresearch.study.replay`."""
+        from wsresearch import study
+
+        return study.replay(self.events(), policy, **options)
+
+    def compare(self, policies: Mapping[str, Any] | Iterable[Any] | str = COMPARED, **options: Any) -> pa.Table:
+        """Several policies over these outages, the one they happened under first, see :func:`wsresearch.study.compare`.
+
+        What is not said about reset rule and budget is as this capture was configured.
+        """
+        from wsresearch import study
+        from wsresearch.study.policies import named
+
+        config = self.identity.config
+        own = Preset(
+            policy=parse_policy(config["policy"]), reset=Reset.parse(config["reset"]), source="as it was recorded"
+        )
+        configured = {"reset": config["reset"], "budget": config["budget"]}
+        contenders: dict[str, Any] = {AS_RECORDED: own, **named(policies)}
+        return study.compare(contenders, self.events(), **configured | options)
 
     def report(self) -> dict[str, Any]:
         """Return the document of ``wsresearch report --json``."""

@@ -233,12 +233,17 @@ def reconnect(directory: Directory) -> int:
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file here.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Replay the outages with others, such as 'full-jitter,constant(delay=2),seed-okhttp'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Tell what broke, how it recovered and what it cost; as text, as JSON, or as one HTML file with pictures."""
     from wsresearch.api import open_capture
 
     capture = open_capture(directory)
+    compared = None if compare is None else _compared(capture, compare)
     if out is not None:
         page = capture.report_html()
         try:
@@ -247,10 +252,23 @@ def report(
             raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
         print(f"wrote {out}", file=sys.stderr)
     if as_json:
-        _print_json(capture.report())
-    elif out is None:
+        told = capture.report()
+        _print_json(told if compared is None else told | {"comparison": compared.to_pylist()})
+        return 0
+    if out is None:
         print(capture.report_text())
+    if compared is not None:
+        from wsresearch.textreport import comparison_table
+
+        print("\n" + comparison_table(compared))
     return 0
+
+
+def _compared(capture: Any, policies: str) -> Any:
+    line = ProgressLine()
+    table = capture.compare(policies, progress=lambda done, all_: line.show(f"replayed {done:,} of {all_:,} outages"))
+    line.close()
+    return table
 
 
 @app.command()

@@ -69,7 +69,7 @@ def test_what_never_recovers_is_not_averaged_away() -> None:
     downs = pa.table(
         {"began": [0.0, 1000.0, 2000.0], "up_late": [1.0, 400.0, 1.0], "trade_rate": [1.0] * 3, "run": [1, 1, 1]}
     )
-    rows = by_policy(compare(["full-jitter", "seed"], downs))
+    rows = by_policy(compare(["full-jitter", "seed"], downs, repetitions=20))
     assert rows["full-jitter"]["recovered_late"] == 1
     seed = rows["seed"]
     assert seed["recovered_late"] == pytest.approx(1 / 3)

@@ -5,6 +5,7 @@ How one policy is replayed is not here (:mod:`~wsresearch.study.replay`), nor ho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, nextafter
 from typing import Any, Final
@@ -24,7 +25,7 @@ from wsresearch.study.replay import Outcomes, play_out, repetitions_for, rules_o
 from wsresearch.study.rows import as_table
 from wsresearch.study.spans import checked_level
 
-__all__ = ["COMPARISON", "Contender", "compare"]
+__all__ = ["COMPARISON", "Contender", "compare", "named"]
 
 Contender = str | Policy | Preset | Listing
 """What can be compared: a policy, its text, a preset or its name, a listing or its name."""
@@ -64,7 +65,7 @@ _AT_ONCE: Final = 1_000_000
 
 
 def compare(
-    policies: Mapping[str, Contender] | Iterable[Contender],
+    policies: Mapping[str, Contender] | Iterable[Contender] | str,
     downs: Any,
     *,
     reset: Reset | str | None = None,
@@ -80,8 +81,8 @@ def compare(
     Parameters
     ----------
     policies
-        Policies, presets or listings, by value or by name; as a mapping they are called what it calls them. The
-        first one is what the others are compared with.
+        Policies, presets or listings, by value or by name; as a mapping they are called what it calls them, and
+        one text may hold several, parted by commas. The first one is what the others are compared with.
     downs, budget, max_attempts, repetitions, seed
         As for :func:`wsresearch.study.replay`.
     reset
@@ -129,7 +130,7 @@ def compare(
     """
     confidence = checked_level(confidence)
     read = read_downs(downs)
-    contenders = _named(policies)
+    contenders = named(policies)
     budget = Budget.parse(budget) if isinstance(budget, str) else budget or Budget()
     repeats = repetitions_for(len(read), repetitions)
     total, done = 2 * len(read) * repeats * len(contenders), 0
@@ -161,22 +162,27 @@ def compare(
     return as_table(rows, COMPARISON)
 
 
-def _named(policies: Mapping[str, Contender] | Iterable[Contender]) -> dict[str, Contender]:
-    """Return the contenders by name; a name of a preset or a listing becomes that."""
-    if isinstance(policies, str | Policy | Preset | Listing):
+def named(policies: Mapping[str, Contender] | Iterable[Contender] | str) -> dict[str, Policy | Preset | Listing]:
+    """Return what :func:`compare` takes by name; what is text becomes the policy, preset or listing it means."""
+    if isinstance(policies, str):
+        # A comma within parentheses parts the parameters of one policy.
+        policies = [each.strip() for each in re.split(r",(?![^()]*\))", policies)]
+    elif isinstance(policies, Policy | Preset | Listing):
         policies = [policies]
     pairs = policies.items() if isinstance(policies, Mapping) else [(_called(each), each) for each in policies]
-    named: dict[str, Contender] = {}
+    found: dict[str, Policy | Preset | Listing] = {}
     for name, contender in pairs:
-        if name in named:
+        if name in found:
             raise UsageError(f"two policies are called {name[:60]!r}; give a mapping with other names")
         if not isinstance(contender, str | Policy | Preset | Listing):
             raise UsageError(f"{name[:60]!r} is no policy, preset or listing, but {type(contender).__name__}")
-        text = contender if isinstance(contender, str) else ""
-        named[name] = LISTINGS.get(text) or PRESETS.get(text) or (rules_of(text).policy if text else contender)
-    if not named:
+        if isinstance(contender, str):
+            found[name] = LISTINGS.get(contender) or PRESETS.get(contender) or rules_of(contender).policy
+        else:
+            found[name] = contender
+    if not found:
         raise UsageError("there is no policy to compare; give at least one")
-    return named
+    return found
 
 
 def _called(contender: Any) -> str:
