@@ -42,6 +42,15 @@ assert by_place.index.tolist() == ["connection", "outage", "stop"]
 assert incomplete["missing"].sum() == checked.symbols["BTCUSDT"].missing
 assert costs["trades lost"].sum() == by_place.loc["outage", "ids"]
 """,
+    "04_policies": """
+assert own["median_low"] <= observed <= own["median_high"]
+assert (known["up_early"] <= known["up_late"]).all()
+assert (lost, hasty) == ("as the seed", "constant 1 s")
+assert (half_a_year["median_early"].to_numpy() == half_a_year["median_late"].to_numpy()).all()
+assert [java.play(seconds).live for seconds in (30, 60, 90)] == [6, 5, 0]
+assert max(okhttp.play(1000).attempts) == 362
+assert copies > 5
+""",
 }
 
 LEFT_HALF_WAY = """
