@@ -24,7 +24,7 @@ from wsresearch.reconnect.backoff import Policy
 from wsresearch.reconnect.budget import Budget
 from wsresearch.reconnect.presets import PRESETS, Preset, parse_policy
 from wsresearch.reconnect.reset import Reset
-from wsresearch.venues import parse_stream
+from wsresearch.venues import parse_stream, venue_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,7 +272,7 @@ class Capture(Reader):
         """What another policy would have met in these outages, see :func:`wsresearch.study.replay`."""
         from wsresearch import study
 
-        return study.replay(self.events(), policy, **options)
+        return study.replay(self._downs(), policy, **options)
 
     def compare(self, policies: Mapping[str, Any] | Iterable[Any] | str = COMPARED, **options: Any) -> pa.Table:
         """Several policies over these outages, the one they happened under first, see :func:`wsresearch.study.compare`.
@@ -288,7 +288,12 @@ class Capture(Reader):
         )
         configured = {"reset": config["reset"], "budget": config["budget"]}
         contenders: dict[str, Any] = {AS_RECORDED: own, **named(policies)}
-        return study.compare(contenders, self.events(), **configured | options)
+        return study.compare(contenders, self._downs(), **configured | options)
+
+    def _downs(self) -> pa.Table:
+        from wsresearch import study
+
+        return study.server_down(self.events(), numbered=venue_named(self.identity.venue).has_sequence)
 
     def report(self) -> dict[str, Any]:
         """Return the document of ``wsresearch report --json``."""

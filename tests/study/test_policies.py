@@ -31,7 +31,7 @@ def by_policy(table: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def test_what_has_no_luck_can_be_counted_by_hand() -> None:
-    """Constant 5 s and 10 s over three outages: back after 5 to 15, 5 and 20 to 25 s, and 10 to 20, 10 and 20 to 30 s."""
+    """Over three outages 5 s are back after 5 to 15, 5 and 20 to 25 s, and 10 s after 10 to 20, 10 and 20 to 30 s."""
     rows = by_policy(compare([Constant(delay=5), Constant(delay=10)], DOWNS, reset="message"))
     five, ten = rows["constant(delay=5.0)"], rows["constant(delay=10.0)"]
     assert (five["median_early"], five["median_late"]) == (5, 15)

@@ -80,6 +80,18 @@ def test_trades_are_missed_at_the_rate_of_the_hole() -> None:
     assert server_down(log.table())["trade_rate"].to_pylist() == [row["trade_rate"]]
 
 
+def test_a_venue_without_numbers_has_no_rate() -> None:
+    """No id, no hole: how much was missed is not known, which is not the same as nothing."""
+    assert server_down(one_outage().table(), numbered=False)["trade_rate"].to_pylist() == [None]
+    log = EventLog()
+    log.connect()
+    log.lost(1.0)
+    log.try_to_open(0.0)
+    log.opened(0.1)
+    log.first_message(0.1)
+    assert server_down(log.table())["trade_rate"].to_pylist() == [0.0]
+
+
 def test_what_was_still_going_on_has_no_upper_end() -> None:
     """A censored outage: the server was down at the last attempt, and nobody knows since when it is up."""
     log = EventLog()

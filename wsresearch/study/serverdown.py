@@ -118,7 +118,7 @@ class _Down:
             self.begun = self.opened = None
             self.refused = True
 
-    def values(self, ended: Event | None, until: int, trades: int) -> tuple[Any, ...]:
+    def values(self, ended: Event | None, until: int, trades: int | None) -> tuple[Any, ...]:
         """Return the row of :data:`SERVER_DOWN`."""
         first = None
         if ended is not None:
@@ -140,18 +140,21 @@ class _Down:
             self.slip,
             self.opened if ended is not None else None,
             first,
-            trades / silence if ended is not None and silence > 0 else None,
+            trades / silence if trades is not None and ended is not None and silence > 0 else None,
             self.answers,
         )
 
 
-def server_down(events: Any) -> pa.Table:
+def server_down(events: Any, *, numbered: bool = True) -> pa.Table:
     """Return what is known of the server in each outage.
 
     Parameters
     ----------
     events
         The events table of a capture, in any order.
+    numbered
+        Whether the venue numbers its trades. Without numbers nobody knows what was missed: ``trade_rate`` is null
+        then, not 0.
 
     Returns
     -------
@@ -203,7 +206,7 @@ def server_down(events: Any) -> pa.Table:
     def close(ended: Event | None) -> None:
         nonlocal current, end
         if current is not None:
-            found.append(current.values(ended, until, missed[current.lost.outage or 0]))
+            found.append(current.values(ended, until, missed[current.lost.outage or 0] if numbered else None))
             end = current.began + current.detect + found[-1][_WATCHED]
             current = None
 
