@@ -67,7 +67,7 @@ class RandomVenue:
 def collected(root: Path, venue: RandomVenue, **options: Any) -> tuple[pa.Table, SimTransport]:
     """Run a collector against the venue for as long as it goes up and down; return its events and the network."""
     net = SimTransport(venue)
-    config = make_config("binance:btcusdt", root, duration=venue.span + 200, **options)
+    config = make_config("binance:btcusdt", root, duration=venue.up[-1] + 200, **options)
 
     async def main() -> int:
         async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
