@@ -29,7 +29,7 @@ KEPT_IN = {
     "websockets": {"collect/transport.py", "lab/exchange.py"},
     "ipywidgets": {"notebook/panel.py"},
     "matplotlib": "notebook/",
-    "typer": {"cli.py", "storm_command.py"},
+    "typer": {"cli.py", "storm_command.py", "exchange_command.py"},
     "filelock": {"collect/lock.py"},
     "aiohappyeyeballs": {"collect/reach.py"},
 }

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
@@ -17,14 +16,13 @@ from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.collect import process
-from wsresearch.collect.config import Config
+from wsresearch.collect.config import Config, make_config
 from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
 from wsresearch.reconnect.backoff import Policy
-from wsresearch.reconnect.budget import Budget
-from wsresearch.reconnect.presets import PRESETS, parse_policy
+from wsresearch.reconnect.presets import Preset, parse_policy
 from wsresearch.reconnect.reset import Reset
-from wsresearch.venues import parse_stream, venue_named
+from wsresearch.venues import venue_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,56 +36,11 @@ _SWEPT: Final = ("symbol", "trade_id", "recv_time", "connection")
 
 __all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel", "to_pandas"]
 
+AS_RECORDED: Final = "as recorded"
+"""What the policy of a capture is called among others."""
 
-def make_config(
-    stream: str,
-    out: str | os.PathLike[str],
-    *,
-    policy: Policy | str | None = None,
-    policy_args: Mapping[str, str] | None = None,
-    reset: Reset | str | None = None,
-    budget: Budget | str | None = None,
-    **others: Any,
-) -> Config:
-    """Turn what people write into a checked configuration.
-
-    Parameters
-    ----------
-    stream
-        ``venue:symbol[,symbol…]``.
-    out
-        The capture directory.
-    policy
-        A policy, the name of one or of a preset, or a full text such as ``"full-jitter(base=1, cap=30)"``.
-    policy_args
-        Parameters for a policy given by name, or for the default one.
-    reset, budget
-        As values or as text (``stable:60``, ``60/300``). A preset brings the reset rule of its original.
-    **others
-        The other fields of :class:`wsresearch.collect.config.Config`.
-
-    Raises
-    ------
-    UsageError
-        Naming the value that is wrong.
-    """
-    if reset is None and isinstance(policy, str) and policy in PRESETS:
-        reset = PRESETS[policy].reset
-    if policy is None or isinstance(policy, str):
-        policy = parse_policy(policy or "full-jitter", policy_args)
-    elif policy_args:
-        raise UsageError(f"policy-args {dict(policy_args)} are for a policy given by name, not for {policy}")
-    try:
-        return Config(
-            stream=parse_stream(stream),
-            out=Path(out),
-            policy=policy,
-            reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
-            budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
-            **others,
-        )
-    except TypeError as exc:
-        raise UsageError(f"{exc}; see help(wsresearch.collect) for what can be given") from exc
+COMPARED: Final = ("full-jitter", "equal-jitter", "exponential", "constant", "seed-okhttp", "seed-java-websocket")
+"""What a capture's policy is compared with if nobody says."""
 
 
 def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture:
@@ -283,6 +236,42 @@ class Capture(Reader):
 
         given = study.TIMEOUTS if timeouts is None else timeouts
         return study.staleness(self.sweep(), self.outages(), timeouts=given, tolerated=tolerated)
+
+    def survival(self, of: str = "connections", **options: Any) -> pa.Table:
+        """How long connections live, or outages last, see :func:`wsresearch.study.survival`."""
+        from wsresearch import study
+
+        if of not in {"connections", "outages"}:
+            raise UsageError(f"survival is of connections or of outages, not of {of!r}")
+        table = self.outages() if of == "outages" else study.connections(self.events(), stats=self.stats())
+        return study.survival(table, **options)
+
+    def replay(self, policy: Policy | str, **options: Any) -> pa.Table:
+        """What another policy would have met in these outages, see :func:`wsresearch.study.replay`."""
+        from wsresearch import study
+
+        return study.replay(self._downs(), policy, **options)
+
+    def compare(self, policies: Mapping[str, Any] | Iterable[Any] | str = COMPARED, **options: Any) -> pa.Table:
+        """Several policies over these outages, the one they happened under first, see :func:`wsresearch.study.compare`.
+
+        What is not said about reset rule and budget is as this capture was configured.
+        """
+        from wsresearch import study
+        from wsresearch.study.policies import named
+
+        config = self.identity.config
+        own = Preset(
+            policy=parse_policy(config["policy"]), reset=Reset.parse(config["reset"]), source="as it was recorded"
+        )
+        configured = {"reset": config["reset"], "budget": config["budget"]}
+        contenders: dict[str, Any] = {AS_RECORDED: own, **named(policies)}
+        return study.compare(contenders, self._downs(), **configured | options)
+
+    def _downs(self) -> pa.Table:
+        from wsresearch import study
+
+        return study.server_down(self.events(), numbered=venue_named(self.identity.venue).has_sequence)
 
     def report(self) -> dict[str, Any]:
         """Return the document of ``wsresearch report --json``."""

@@ -19,6 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from wsresearch.errors import UsageError, WsresearchError
+from wsresearch.exchange_command import exchange
 from wsresearch.progress import ProgressLine, Rate
 from wsresearch.safetext import safe
 from wsresearch.storm_command import storm
@@ -234,6 +235,10 @@ def reconnect(directory: Directory) -> int:
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file here.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Replay the outages with others, such as 'full-jitter,constant(delay=2),seed-okhttp'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Tell what broke, how it recovered and what it cost; as text, as JSON, or as one HTML file with pictures.
@@ -243,6 +248,7 @@ def report(
     from wsresearch.api import open_capture
 
     capture = open_capture(directory)
+    compared = None if compare is None else _compared(capture, compare)
     if out is not None:
         page = capture.report_html()
         try:
@@ -251,10 +257,23 @@ def report(
             raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
         print(f"wrote {out}", file=sys.stderr)
     if as_json:
-        _print_json(capture.report())
-    elif out is None:
+        told = capture.report()
+        _print_json(told if compared is None else told | {"comparison": compared.to_pylist()})
+        return 0
+    if out is None:
         print(capture.report_text())
+    if compared is not None:
+        from wsresearch.textreport import comparison_table
+
+        print("\n" + comparison_table(compared))
     return 0
+
+
+def _compared(capture: Any, policies: str) -> Any:
+    line = ProgressLine()
+    table = capture.compare(policies, progress=lambda done, all_: line.show(f"replayed {done:,} of {all_:,} outages"))
+    line.close()
+    return table
 
 
 @app.command()
@@ -325,34 +344,7 @@ def demo(
     return run(seconds=seconds, out=out)
 
 
-@app.command()
-def exchange(
-    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 picks a free one.")] = 0,
-    replay: Annotated[
-        Path | None, typer.Option(help="A recording of '<recv_ns> <raw json>' lines, .gz or not.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Trades per second in all. [default: 100, or the recording's own]")
-    ] = None,
-    speed: Annotated[float, typer.Option(help="Play a recording so many times as fast as it was.")] = 1.0,
-    symbols: Annotated[str, typer.Option(help="Symbols of the generated tape.")] = "btcusdt,ethusdt",
-    faults: Annotated[Path | None, typer.Option(help="A fault plan, JSON.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the generated tape and of random faults.")] = 0,
-    waits: Annotated[bool, typer.Option("--waits", help="The tape stands still while nobody is connected.")] = False,
-) -> int:
-    """Run the local exchange until Ctrl-C; prints one JSON line {"url": …} when it is ready."""
-    from wsresearch.lab import ExchangeOptions, FaultPlan, Tape
-    from wsresearch.lab.child import serve
-
-    names = tuple(name.strip() for name in symbols.split(","))
-    if replay is not None:
-        tape = Tape.from_recording(replay, speed=speed, rate=rate)
-    else:
-        tape = Tape.generate(names, rate=100.0 if rate is None else rate, seed=seed)
-    plan = FaultPlan() if faults is None else FaultPlan.parse(faults)
-    return serve(ExchangeOptions(source=tape.source, faults=plan, port=port, waits=waits, seed=seed), control=False)
-
-
+app.command()(exchange)
 app.command()(storm)
 
 

@@ -1,4 +1,4 @@
-"""Outages as a table for a terminal; pictures and HTML are in the notebook room."""
+"""Outages and policies as tables for a terminal; pictures and HTML are in the notebook room."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from wsresearch.safetext import safe
 
-__all__ = ["idle_timeout_line", "loss_line", "outage_table"]
+__all__ = ["comparison_table", "idle_timeout_line", "loss_line", "outage_table"]
 
 _Row = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("silence", lambda row: _seconds(row["silence"]) + ("+" if row["censored"] else "")),
     ("ids lost", lambda row: "unknown" if row["ids_lost"] is None else f"{row['ids_lost']:,}"),
 )
-_LEFT: Final = frozenset({"cause"})
+_LEFT: Final = frozenset({"cause", "policy", "ends"})
 
 
 def outage_table(outages: pa.Table, *, most: int = 40) -> str:
@@ -56,20 +56,10 @@ def outage_table(outages: pa.Table, *, most: int = 40) -> str:
     if not outages.num_rows:
         return "no outages"
     shown = outages.slice(max(0, outages.num_rows - most))
-    rows = [[text(row) for _, text in _COLUMNS] for row in shown.to_pylist()]
-    heads = [head for head, _ in _COLUMNS]
-    widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.ljust(width) if head in _LEFT else cell.rjust(width)
-            for head, cell, width in zip(heads, cells, widths, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
+    lines = _lines(_COLUMNS, shown.to_pylist())
     hidden = outages.num_rows - shown.num_rows
     told = [f"({hidden:,} earlier outages are not shown)"] if hidden else []
-    return "\n".join([line(heads), *map(line, rows), *told])
+    return "\n".join([*lines, *told])
 
 
 _BLAMED: Final = (
@@ -120,3 +110,60 @@ def idle_timeout_line(told: Mapping[str, Any]) -> str:
         f"{line}, at most {told['per_day_fitted_most']:.2g} false alarms a day by a law fitted to the longest silences"
         f"; {watched} of traffic alone bound them by {told['per_day_most']:,.0f} a day"
     )
+
+
+def _between(row: _Row, name: str, digits: int, *, none: str = "never") -> str:
+    """Return two bounds as ``1.2–3.4``."""
+    early, late = (
+        none if row[f"{name}_{end}"] is None else f"{row[f'{name}_{end}']:,.{digits}f}" for end in ("early", "late")
+    )
+    return early if early == late else f"{early}–{late}"
+
+
+_POLICIES: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
+    ("policy", lambda row: row["policy"]),
+    ("recovered", lambda row: "" if row["recovered_late"] is None else f"{100 * row['recovered_late']:.0f} %"),
+    ("median", lambda row: _between(row, "median", 3)),
+    ("95 % interval", lambda row: _interval(row, "median")),
+    ("p95", lambda row: _between(row, "p95", 3)),
+    ("attempts", lambda row: _between(row, "attempts", 2)),
+    ("trades lost", lambda row: _between(row, "trades", 0, none="?")),
+    ("live", lambda row: str(row["live"])),
+    ("ends", lambda row: "silently" if row["silent"] and row["gave_up"] else "gave up" if row["gave_up"] else ""),
+)
+
+
+def _interval(row: _Row, name: str) -> str:
+    low, high = (row[f"{name}_{end}"] for end in ("low", "high"))
+    return "" if low is None else f"{low:.3f} to {'never' if high is None else f'{high:.3f}'}"
+
+
+def comparison_table(comparison: pa.Table) -> str:
+    """Return policies side by side as lines of text; ``a–b`` are the two bounds of what the record leaves open.
+
+    Parameters
+    ----------
+    comparison
+        As :func:`wsresearch.study.compare` returns it.
+    """
+    rows = comparison.to_pylist()
+    if not rows or not rows[0]["outages"]:
+        return "no outages to replay"
+    head = (
+        f"{rows[0]['outages']:,} outages replayed, {rows[0]['repetitions']:,} times each. Seconds to recovery and what"
+        " they cost; a–b: if the server came back as early, or as late, as the record allows"
+    )
+    return "\n".join([head, *_lines(_POLICIES, rows)])
+
+
+def _lines(columns: Sequence[tuple[str, Callable[[_Row], str]]], rows: Sequence[_Row]) -> list[str]:
+    """Return a head and one line for each row, in columns as wide as they must be."""
+    cells = [[head for head, _ in columns], *([text(row) for _, text in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if head in _LEFT else cell.rjust(width)
+            for (head, _), cell, width in zip(columns, line, widths, strict=True)
+        ).rstrip()
+        for line in cells
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from matplotlib.axes import Axes
 
@@ -16,6 +17,7 @@ from wsresearch.notebook import plots
 from wsresearch.notebook.canvas import axes_in, new_figure
 from wsresearch.notebook.palette import LIGHT
 from wsresearch.schema import EVENTS, STATS
+from wsresearch.study import compare
 
 
 @pytest.mark.parametrize(("outages", "palette"), [(0, "dark"), (1, "light"), (40, "dark")])
@@ -33,6 +35,11 @@ def test_the_overview_of_nothing() -> None:
     assert plots.overview_png(EVENTS.empty_table()).startswith(b"\x89PNG")
 
 
+def _compared(events: pa.Table) -> pa.Table:
+    """Three policies over what a capture holds, played twice: enough to be drawn."""
+    return compare(["full-jitter", "seed", "seed-java-websocket"], events, repetitions=2)
+
+
 _PLOTS: dict[str, Callable[[Any, Any, Axes], Axes]] = {
     "timeline": lambda events, counted, ax: plots.timeline(events, ax, stats=counted),
     "gaps_vs_backoff": lambda events, _counted, ax: plots.gaps_vs_backoff(events, ax),
@@ -40,6 +47,8 @@ _PLOTS: dict[str, Callable[[Any, Any, Axes], Axes]] = {
     "gap_distribution": lambda events, _counted, ax: plots.gap_distribution(events, ax),
     "lifetimes": lambda events, counted, ax: plots.lifetimes(events, ax, stats=counted),
     "rate": lambda events, counted, ax: plots.rate(events, ax, stats=counted),
+    "survival": lambda events, counted, ax: plots.survival(events, ax, stats=counted),
+    "policy_comparison": lambda events, _counted, ax: plots.policy_comparison(_compared(events), ax),
 }
 _CAPTURES = (
     (EVENTS.empty_table(), STATS.empty_table()),

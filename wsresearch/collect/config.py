@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,11 +14,11 @@ from wsresearch.errors import UsageError
 from wsresearch.reconnect.backoff import FullJitter, Policy
 from wsresearch.reconnect.budget import Budget
 from wsresearch.reconnect.lifecycle import Rules
-from wsresearch.reconnect.presets import parse_policy
+from wsresearch.reconnect.presets import PRESETS, parse_policy
 from wsresearch.reconnect.reset import Reset
 from wsresearch.venues import Stream, parse_stream
 
-__all__ = ["Config"]
+__all__ = ["Config", "make_config"]
 
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "idle_timeout": (0.1, 86_400),
@@ -190,6 +191,57 @@ class Config:
             for name in mine
             if name != "duration" and mine[name] != other.get(name)
         ]
+
+
+def make_config(
+    stream: str,
+    out: str | os.PathLike[str],
+    *,
+    policy: Policy | str | None = None,
+    policy_args: Mapping[str, str] | None = None,
+    reset: Reset | str | None = None,
+    budget: Budget | str | None = None,
+    **others: Any,
+) -> Config:
+    """Turn what people write into a checked configuration.
+
+    Parameters
+    ----------
+    stream
+        ``venue:symbol[,symbol…]``.
+    out
+        The capture directory.
+    policy
+        A policy, the name of one or of a preset, or a full text such as ``"full-jitter(base=1, cap=30)"``.
+    policy_args
+        Parameters for a policy given by name, or for the default one.
+    reset, budget
+        As values or as text (``stable:60``, ``60/300``). A preset brings the reset rule of its original.
+    **others
+        The other fields of :class:`Config`.
+
+    Raises
+    ------
+    UsageError
+        Naming the value that is wrong.
+    """
+    if reset is None and isinstance(policy, str) and policy in PRESETS:
+        reset = PRESETS[policy].reset
+    if policy is None or isinstance(policy, str):
+        policy = parse_policy(policy or "full-jitter", policy_args)
+    elif policy_args:
+        raise UsageError(f"policy-args {dict(policy_args)} are for a policy given by name, not for {policy}")
+    try:
+        return Config(
+            stream=parse_stream(stream),
+            out=Path(out),
+            policy=policy,
+            reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
+            budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
+            **others,
+        )
+    except TypeError as exc:
+        raise UsageError(f"{exc}; see help(wsresearch.collect) for what can be given") from exc
 
 
 def _dashed(name: str) -> str:

@@ -20,7 +20,7 @@ from wsresearch.study.connections import connections
 from wsresearch.study.outages import outages
 from wsresearch.study.rows import read_events
 
-__all__ = ["lifetimes"]
+__all__ = ["age_ticks", "lifetimes"]
 
 _LEAST: Final = 1e-3
 """Seconds; a life too short for the clock is drawn here, at the edge."""
@@ -84,16 +84,22 @@ def _tick(seconds: float) -> str:
     return f"{seconds / size:.3g} {unit}"
 
 
+def age_ticks(left: float, right: float) -> tuple[list[float], list[str]]:
+    """Return lengths of time that people use, between two limits of a logarithmic axis, and their names."""
+    at, fine = ([tick for tick in ticks if left <= tick <= right] for ticks in (_COARSE, _FINE))
+    at = at if len(at) >= 4 else fine
+    return at, [_tick(tick) for tick in at]
+
+
 def _scale(ax: Axes, lives: _Lives, *, limit: bool) -> None:
     """Make the axis of the lives logarithmic, with ticks at lengths that people use."""
     low, high = float(lives.drawn[0]), float(lives.drawn[-1])
     left, right = low / 2, 2 * max(high, 10 * low, _DAY if limit else 0.0)
     ax.set_xscale("log")
     ax.set_xlim(left, right)
-    at, fine = ([tick for tick in ticks if left <= tick <= right] for ticks in (_COARSE, _FINE))
-    at = at if len(at) >= 4 else fine
+    at, names = age_ticks(left, right)
     ax.xaxis.set_major_locator(FixedLocator(at))
-    ax.xaxis.set_major_formatter(FixedFormatter([_tick(tick) for tick in at]))
+    ax.xaxis.set_major_formatter(FixedFormatter(names))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(visible=True, axis="x", color=lives.palette.faint, linewidth=0.8)
 

@@ -16,9 +16,11 @@ from wsresearch.notebook.canvas import axes_in, figure_png, new_figure
 from wsresearch.notebook.gap_distribution import gap_distribution
 from wsresearch.notebook.lifetimes import lifetimes
 from wsresearch.notebook.palette import Palette, palette_named
+from wsresearch.notebook.policy_comparison import policy_comparison
 from wsresearch.notebook.rate import rate
 from wsresearch.notebook.recovery_phases import recovery_phases
 from wsresearch.notebook.storm import storm
+from wsresearch.notebook.survival import survival
 from wsresearch.notebook.timeline import timeline
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "gaps_vs_backoff",
     "lifetimes",
     "overview_png",
+    "policy_comparison",
     "rate",
     "recovery_phases",
     "storm",
+    "survival",
     "timeline",
 ]
 
