@@ -56,6 +56,31 @@ def test_fin_comes_after_what_was_written() -> None:
     _run(scenario)
 
 
+def test_who_asks_is_told_when_bytes_were_sent() -> None:
+    """Not when they were written into a slow path, and never if the path lost them."""
+
+    async def scenario(
+        line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conditions: Conditions
+    ) -> None:
+        del writer
+        told: list[str] = []
+        line.write(b"at once ", lambda: told.append("calm"))
+        assert told == ["calm"]
+        conditions.begin(Slicer(average_size=2, size_variation=0, delay=2 * MS))
+        line.write(b"slowly", lambda: told.append("slow"))
+        await reader.readuntil(b"slow")
+        assert told == ["calm"]
+        await reader.readuntil(b"ly")
+        assert told == ["calm", "slow"]
+        line.write(b"lost", lambda: told.append("lost"))
+        line.mute()
+        line.write(b"mute", lambda: told.append("mute"))
+        await asyncio.sleep(20 * MS)
+        assert told == ["calm", "slow"]
+
+    _run(scenario)
+
+
 def test_order_is_kept_when_the_path_gets_free() -> None:
     """Bytes written after a fault has ended do not overtake those that it still holds."""
 
