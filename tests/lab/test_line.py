@@ -81,6 +81,26 @@ def test_who_asks_is_told_when_bytes_were_sent() -> None:
     _run(scenario)
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_a_limit_cuts_was_not_sent(*, slow: bool) -> None:
+    """The last write that went out whole is the last one that counts as sent."""
+
+    async def scenario(
+        line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conditions: Conditions
+    ) -> None:
+        del writer
+        told: list[str] = []
+        if slow:
+            conditions.begin(Slicer(average_size=2, size_variation=0, delay=1 * MS))
+        line.limit(7)
+        for text in ("one", "two", "three", "four"):
+            line.write(text.encode(), lambda text=text: told.append(text))
+        assert await reader.read() == b"onetwot"
+        assert told == ["one", "two"]
+
+    _run(scenario)
+
+
 def test_order_is_kept_when_the_path_gets_free() -> None:
     """Bytes written after a fault has ended do not overtake those that it still holds."""
 

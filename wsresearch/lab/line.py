@@ -93,6 +93,11 @@ class Line(asyncio.Protocol):
         """How many bytes wait here because the client does not read or the path is slow; the kernel holds more."""
         return self._waiting_bytes + self.transport.get_write_buffer_size()
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the connection ends after so many bytes."""
+        return self._bytes_left is not None
+
     def later(self, delay: float, callback: Callable[[], object]) -> None:
         """Call `callback` in `delay` seconds, unless the connection is gone by then."""
         if self.gone.done():
@@ -117,8 +122,7 @@ class Line(asyncio.Protocol):
         if self.is_frozen or self.is_muted or self.is_ending or self.transport.is_closing():
             return
         if self._conditions.is_calm and self._trickle is None:
-            self._put(data)
-            if on_sent is not None:
+            if self._put(data) and on_sent is not None:
                 on_sent()
             return
         self._waiting.append((self._loop.time() + self._conditions.delay(), data, on_sent))
@@ -182,7 +186,8 @@ class Line(asyncio.Protocol):
                     await asyncio.sleep(pause)
                 size, pause = self._conditions.piece(len(left))
                 self._waiting_bytes -= size
-                self._put(left[:size])
+                if not self._put(left[:size]):
+                    break
                 left = left[size:]
             if on_sent is not None and not left:
                 on_sent()
@@ -192,7 +197,9 @@ class Line(asyncio.Protocol):
         if self.is_ending:
             self._send_fin()
 
-    def _put(self, data: bytes | memoryview) -> None:
+    def _put(self, data: bytes | memoryview) -> bool:
+        """Hand `data` to TCP; return whether all of it was let through."""
+        whole = len(data)
         if self._bytes_left is not None:
             data = data[: self._bytes_left]
             self._bytes_left -= len(data)
@@ -204,6 +211,7 @@ class Line(asyncio.Protocol):
             self.is_ending = True
             self._drop_waiting()
             self._send_fin()
+        return len(data) == whole
 
     def _drop_waiting(self) -> None:
         if self._trickle is not None:

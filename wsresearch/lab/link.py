@@ -122,7 +122,8 @@ class Link(Line):
     def take(self, frames: Sequence[bytes]) -> int:
         """Send frames of the tape; return how many were sent before its ration was used up."""
         frames = frames[: self._messages_left]
-        self.write(b"".join(frames), self._on_sent)
+        for data in frames if self.is_limited else [b"".join(frames)]:  # one by one where a cut may fall between two
+            self.write(data, self._on_sent)
         self.record.messages += len(frames)
         self.record.bytes = self.bytes_written
         if self._messages_left is not None and self._flap is not None:
