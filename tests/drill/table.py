@@ -1,0 +1,11 @@
+"""The register of all scenarios; a section adds its own here."""
+
+from __future__ import annotations
+
+from tests.drill import reaching
+from tests.drill.scenario import Scenario
+
+__all__ = ["SCENARIOS"]
+
+SCENARIOS: tuple[Scenario, ...] = (*reaching.SCENARIOS,)
+"""In the order of the catalogue; names are unique."""
