@@ -131,18 +131,14 @@ class Scene:
         while await self._pongs.get() != b"settled?":
             pass
 
-    def deaf(self) -> None:
+    async def deaf(self) -> None:
         """Read and answer nothing any more."""
-        if self._listener is not None:
-            self._listener.cancel()
-            self._listener = None
+        await self.end()
         self.peer.writer.transport.pause_reading()
 
     async def mute(self) -> None:
         """Read on, but answer nothing; return when the client has left."""
-        if self._listener is not None:
-            self._listener.cancel()
-            self._listener = None
+        await self.end()
         await self.peer.forever()
 
     async def gone(self) -> None:
@@ -176,6 +172,7 @@ class Scene:
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
+            self._listener = None
 
 
 Fault = Callable[[Scene], Awaitable[None]]
@@ -290,7 +287,7 @@ def on_sockets(
             causes=causes,
             most_live=stage.most_live,
             stop=stop,
-            recovery=None if not well or stops is not None else stage.recovered - stage.over,
+            recovery=None if not well or stops is not None else max(0.0, stage.recovered - stage.over),
             noticed=None if stage.began is None or stage.left is None else stage.left - stage.began,
             rejected=0 if rejected is None else rejected(stage),
             may_lose=may_lose,
