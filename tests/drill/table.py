@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.drill import reaching, while_open
+from tests.drill import content, reaching, while_open
 from tests.drill.scenario import Scenario
 
 __all__ = ["SCENARIOS"]
 
-SCENARIOS: tuple[Scenario, ...] = (*reaching.SCENARIOS, *while_open.SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (*reaching.SCENARIOS, *while_open.SCENARIOS, *content.SCENARIOS)
 """In the order of the catalogue; names are unique."""
