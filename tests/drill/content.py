@@ -21,6 +21,11 @@ Say = Callable[[random.Random, Venue], list[Message]]
 _DAY_MS = 86_400_000
 
 
+def _pause(rng: random.Random) -> float:
+    """Some messages come together, some alone."""
+    return rng.choice([0.0, 0.0, 0.001, 0.02])
+
+
 def right(*trades: Trade) -> list[Message]:
     return [(trade.wire(), False) for trade in trades]
 
@@ -87,7 +92,9 @@ def extra_and_double_keys(rng: random.Random, venue: Venue) -> list[Message]:
     """Unknown keys are passed over, and of a key that comes twice the last value counts: a trade all the same."""
     (trade,) = venue.told()
     wire = trade.wire()
-    extra = rng.choice([b'"b":88,"a":{"x":[1,2,{}]},', b'"M":null,"\xc3\xa9":"\xf0\x9f\x98\x80",', b'"t":1,', b'"p":"7",'])
+    extra = rng.choice(
+        [b'"b":88,"a":{"x":[1,2,{}]},', b'"M":null,"\xc3\xa9":"\xf0\x9f\x98\x80",', b'"t":1,', b'"p":"7",']
+    )
     return [(wire.replace(b'"e":"trade",', b'"e":"trade",' + extra, 1), False)]
 
 
@@ -123,7 +130,7 @@ def story(tell: Callable[[random.Random], tuple[Sequence[Trade], Sequence[tuple[
             trades, missing = tell(rng)
             venue.sent += trades
             holes.extend(missing)
-            return lambda _number, _now: Opens(script=[(rng.choice([0.0, 0.02]), trade.wire()) for trade in trades])
+            return lambda _number, _now: Opens(script=[(_pause(rng), trade.wire()) for trade in trades])
 
         return on_virtual_time(make, seconds=10, holes=lambda: holes)(run)
 
@@ -180,7 +187,7 @@ def between_trades(say: Say) -> Any:
             venue.sent += ends
             messages += right(*ends)
             count = sum(bad for _, bad in messages)
-            return lambda _number, _now: Opens(script=[(rng.choice([0.0, 0.0, 0.02]), text) for text, _ in messages])
+            return lambda _number, _now: Opens(script=[(_pause(rng), text) for text, _ in messages])
 
         facts = on_virtual_time(make, seconds=5)(run)
         facts.rejected = count
@@ -191,9 +198,7 @@ def between_trades(say: Say) -> Any:
 
 def c(name: str, injected: str, play: Any, *, notes: Sequence[str] = (), truth: str | None = None) -> Scenario:
     told = {} if truth is None else {"truth": truth}
-    return Scenario(
-        name=name, section=Section.CONTENT, injected=injected, play=play, notes=frozenset(notes), **told
-    )
+    return Scenario(name=name, section=Section.CONTENT, injected=injected, play=play, notes=frozenset(notes), **told)
 
 
 def bad(name: str, injected: str, *says: Say) -> Scenario:
@@ -209,7 +214,20 @@ def bad(name: str, injected: str, *says: Say) -> Scenario:
 _LONG = b"1" * 5000
 _NOT_A_NUMBER = (b'"7"', b"true", b"null", b"NaN", b"1.5", b"1e3", b'" 1 "', b'"1_000"', b"[7]", b"{}", b'""')
 _NO_DECIMAL = (
-    *(b'" 1 "', b'"1_000"', b'"1e400"', b'"NaN"', b'"Infinity"', b'"-1"', b'"+1"', b'"0"', b'"0.0"', b'""', b'"1."', b'".5"'),
+    *(
+        b'" 1 "',
+        b'"1_000"',
+        b'"1e400"',
+        b'"NaN"',
+        b'"Infinity"',
+        b'"-1"',
+        b'"+1"',
+        b'"0"',
+        b'"0.0"',
+        b'""',
+        b'"1."',
+        b'".5"',
+    ),
     *(b"1.5", b"true", b"null", b'"\xd9\xa1\xd9\xa2"', b'"1,5"', b'"0x10"', b'"' + b"9" * 30 + b'"', b"1e400", b"NaN"),
 )
 _SYMBOLS = (
@@ -222,11 +240,12 @@ SCENARIOS = (
         one_of(b"{", b"<html>502 Bad Gateway</html>", b"trade", b'{"a":1}}', b"{'e':'trade'}", b"\x00\x01\x02")),
     bad("an empty message", "nothing at all, or blanks", one_of(b"", b" ", b"\n\n")),
     bad("binary", "random bytes", lambda rng, _venue: wrong(b"\x80" + rng.randbytes(rng.randrange(1, 300)))),
-    bad("an array, null, a number, a text", "JSON that is no object", one_of(b"[]", b"[1,2]", b"null", b"7", b'"x"', b"true"),
-        in_place_of(lambda _rng, wire: b"[" + wire + b"]")),
+    bad("an array, null, a number, a text", "JSON that is no object",
+        one_of(b"[]", b"[1,2]", b"null", b"7", b'"x"', b"true"), in_place_of(lambda _rng, wire: b"[" + wire + b"]")),
     bad("deep nesting", "thousands of brackets", one_of(b"[" * 1000 + b"]" * 1000, b"[" * 100_000,
         b'{"a":' * 5000 + b"1" + b"}" * 5000)),
-    bad("integers of 5,000 digits", "an id or a time without end", set_to("t", _LONG), set_to("T", _LONG), set_to("E", _LONG)),
+    bad("integers of 5,000 digits", "an id or a time without end", set_to("t", _LONG), set_to("T", _LONG),
+        set_to("E", _LONG)),
     bad("a missing key", "a trade without id, price, quantity, time, side or symbol", in_place_of(without_a_key)),
     bad("wrong types of an id", 'ids that are "7", true, NaN, 1.5, 1e3, …', set_to("t", *_NOT_A_NUMBER)),
     bad("wrong types of a time", 'times that are "7", true, NaN, 1.5, …', set_to("T", *_NOT_A_NUMBER),
@@ -238,10 +257,11 @@ SCENARIOS = (
         set_to("T", b"9223372036854775808", b"18446744073709551616")),
     bad("negative ids", "ids below 0", set_to("t", b"-1", b"-9223372036854775808", b"-0.5")),
     bad("symbols that are none of ours", "../x, /etc, ., NUL, 300 letters, other alphabets, …", set_to("s", *_SYMBOLS)),
-    bad("times of 0 and of the far future", "times before 2000 and from 2100 on", set_to("T", b"0", b"1", b"4102444800000",
-        b"9223372036854775807"), set_to("E", b"0", b"99999999999999")),
+    bad("times of 0 and of the far future", "times before 2000 and from 2100 on",
+        set_to("T", b"0", b"1", b"4102444800000", b"9223372036854775807"), set_to("E", b"0", b"99999999999999")),
     bad("everything at once", "all that is malformed, mixed", in_place_of(cut_short), in_place_of(without_a_key),
-        set_to("t", *_NOT_A_NUMBER), set_to("p", *_NO_DECIMAL), set_to("s", *_SYMBOLS), one_of(b"", b"null", b"[]", b"\xff")),
+        set_to("t", *_NOT_A_NUMBER), set_to("p", *_NO_DECIMAL), set_to("s", *_SYMBOLS),
+        one_of(b"", b"null", b"[]", b"\xff")),
     c("extra and double keys", "keys that nobody knows, keys that come twice", between_trades(extra_and_double_keys)),
     c("events of other kinds", "book tickers, klines, unheard-of events", between_trades(harmless(
         b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT"}}', b'{"e":"kline","E":1,"s":"BTCUSDT","k":{}}',
@@ -252,7 +272,8 @@ SCENARIOS = (
         b'{"error":{"code":2,"msg":"nope"},"id":1}')), notes=["venue_error"]),
     c("unheard-of answers", "objects that nobody knows", between_trades(harmless(b"{}", b'{"hello":"world"}',
         b'{"x":[[[[]]]]}')), notes=["unknown"]),
-    c("duplicates", "trades that come twice, at once or later", between_trades(twice), truth="each trade is stored once"),
+    c("duplicates", "trades that come twice, at once or later", between_trades(twice),
+      truth="each trade is stored once"),
     c("late rows", "trades out of order", between_trades(late), truth="stored as they came; no hole stays behind"),
     c("ids that start again at 1", "the venue counts anew", story(begins_anew), notes=["ids_restarted"],
       truth="both counts are stored; no hole between them"),

@@ -198,7 +198,13 @@ async def rst(scene: Scene) -> None:
 
 
 async def banner(scene: Scene) -> None:
-    banners = [b"SSH-2.0-OpenSSH_9.9\r\n", b"220 mail ESMTP\r\n", b"\0\1\2\3\n" * 10, b"x" * 100_000, b"HTTP/0.9 huh\r\n"]
+    banners = [
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"220 mail ESMTP\r\n",
+        b"\0\1\2\3\n" * 10,
+        b"x" * 100_000,
+        b"HTTP/0.9 huh\r\n",
+    ]
     await scene.peer.said(scene.rng.choice(banners))
     await scene.peer.forever()
 

@@ -1,9 +1,9 @@
-"""What a scenario of the drill is, and what a run of it leaves behind to be judged; playing and judging are not here."""
+"""What a scenario is, and what a run of it leaves behind to be judged; playing and judging are not here."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import Any
 
 from wsresearch.venues.binance_wire import trade_message
 
-__all__ = ["Facts", "Play", "Run", "Scenario", "Section", "Trade", "Venue", "runs_of"]
+__all__ = ["Facts", "Play", "Run", "Scenario", "Section", "Trade", "Venue"]
 
 
 class Section(StrEnum):
@@ -95,7 +95,6 @@ class Venue:
         self._clock = clock
         self.symbols = tuple(symbols)
         self._next = {symbol: rng.choice([1, rng.randrange(1, 10**9)]) for symbol in symbols}
-        self._first = dict(self._next)
         self.sent: list[Trade] = []
 
     def trade(self, symbol: str | None = None) -> Trade:
@@ -108,7 +107,7 @@ class Venue:
             symbol=symbol,
             trade_id=number,
             price=f"{rng.uniform(1, 99_999):.8f}",
-            quantity=f"{rng.randrange(1, 10**8)}e".replace("e", f".{rng.randrange(10**5):05}"),
+            quantity=f"{rng.randrange(1, 10**8)}.{rng.randrange(10**5):05}",
             maker=rng.random() < 0.5,
             at_ms=self._clock(),
         )
@@ -118,19 +117,6 @@ class Venue:
         trades = [self.trade() for _ in range(count)]
         self.sent += trades
         return trades
-
-    def holes(self, stored: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:
-        """Return the runs of ids between the first and the last stored one of a symbol that are not stored."""
-        have: dict[str, set[int]] = {}
-        for symbol, number in stored:
-            have.setdefault(symbol, set()).add(number)
-        return [(symbol, *run) for symbol, ids in sorted(have.items()) for run in runs_of(ids)]
-
-
-def runs_of(ids: set[int]) -> list[tuple[int, int]]:
-    """Return the runs of integers that are missing between the lowest and the highest of `ids`."""
-    rising = sorted(ids)
-    return [(a + 1, b - 1) for a, b in zip(rising, rising[1:], strict=False) if b - a > 1]
 
 
 @dataclass(kw_only=True)
@@ -196,6 +182,8 @@ class Scenario:
         Does it to a real collector.
     causes
         Why connections and attempts ended, as the events must tell: these and no others.
+    any_cause
+        Whether that is left to chance.
     notes, may_note
         Causes of `error` events that must, and that may, be there besides.
     ends
@@ -204,6 +192,8 @@ class Scenario:
         Seconds in which the fault must be noticed; None: not measured.
     recovers
         Seconds in which market data must flow again.
+    prepare
+        Called before a run; what it makes may stay.
     """
 
     name: str
@@ -212,11 +202,13 @@ class Scenario:
     play: Play
     truth: str = "every row sent is stored once; ids that nobody was told are holes"
     causes: frozenset[str] = frozenset()
+    any_cause: bool = False
     notes: frozenset[str] = frozenset()
     may_note: frozenset[str] = frozenset()
     ends: int = 0
     within: float | None = None
     recovers: float = 2.0
+    prepare: Callable[[], object] = object
 
     def run(self, seed: int, folder: Path) -> Facts:
         """Play it; the same seed does the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ PING, PONG, IDLE = 0.3, 0.4, 0.5
 QUICK: dict[str, Any] = {"ping_interval": PING, "ping_timeout": PONG}
 HALF_OPEN = PING + PONG + 1.0
 """Promised to be noticed within the ping's interval and timeout and a second: 11 s with the defaults."""
+_ESTABLISHED = 1
+"""Of Linux's tcp_states.h."""
 LATE = 1.0
 """Seconds that a loaded machine may be late with what it does at a deadline."""
 
@@ -85,7 +88,7 @@ async def half_open(scene: Scene) -> None:
 async def _left(scene: Scene) -> None:
     """Wait for the client's FIN or RST without reading what it says."""
     sock = scene.peer.writer.get_extra_info("socket")
-    while sock.fileno() >= 0 and sock.getsockopt(6, 11, 1)[0] == 1:  # TCP_INFO's state: ESTABLISHED
+    while sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED:  # noqa: ASYNC110 - nor told
         await asyncio.sleep(0.002)
 
 
@@ -273,7 +276,9 @@ def try_again_later(rng: random.Random, venue: Venue) -> Callable[[int, float], 
 
     def meet(number: int, _now: float) -> Opens:
         script = [(rng.uniform(0.01, 1), trade) for trade in venue.told(rng.randrange(1, 9))]
-        return Opens(script=[(pause, trade.wire()) for pause, trade in script] + [(0.5, closed(1013))] * (number <= times))
+        return Opens(
+            script=[(pause, trade.wire()) for pause, trade in script] + [(0.5, closed(1013))] * (number <= times)
+        )
 
     return meet
 
@@ -342,8 +347,8 @@ BROKEN = {
 }
 
 SCENARIOS = (
-    *(o(f"close {'without a code' if code is None else code}", "a Close frame; TCP is closed before or after the answer",
-        closes(code), "closed") for code in (1000, 1001, None, 1011, 1012)),
+    *(o(f"close {'without a code' if code is None else code}",
+        "a Close frame, and TCP is closed before or after its answer", closes(code), "closed") for code in (1000, 1001, None, 1011, 1012)),
     o("close while TCP stays open", "a Close frame, and the server never hangs up", closes(1000, 1001, stays=True),
       "closed", within=1.0),
     o("close 1013", "try again later, once or twice",
@@ -354,8 +359,8 @@ SCENARIOS = (
     o("close 4xxx", "a code of the venue's own, once or twice, after data", closes(4000, 4001, 4321, 4999), "closed"),
     *(o(f"close {code}, thrice", "the same Close frame right after each upgrade", at_once(closes(code)), "closed",
         **_THRICE) for code in (1002, 1003, 1007, 1008, 1009, 1010, 4001)),
-    o("a close code that may not be sent", "codes 0, 999, 1005, 1006, 1015, 2999, 5000, …", closes(*FORBIDDEN, stays=True),
-      "protocol_error", within=1.5),
+    o("a close code that may not be sent", "codes 0, 999, 1005, 1006, 1015, 2999, 5000, …",
+      closes(*FORBIDDEN, stays=True), "protocol_error", within=1.5),
     o("FIN without a Close frame", "the stream ends between two frames", fin, "eof"),
     o("RST", "the connection is reset between two frames", rst, "reset"),
     o("FIN inside a frame", "the stream ends in the middle of a message", inside_a_frame(fin), "eof"),
@@ -386,17 +391,19 @@ SCENARIOS = (
       for name, content in BROKEN.items()),
     o("broken frames, thrice", "a forbidden frame right after each upgrade", at_once(says(*BROKEN.values())),
       "protocol_error", **_THRICE),
-    o("text that is no UTF-8", "invalid UTF-8 between trades", with_count(lambda n: then_parts(no_text(n)), delivers=True),
-      "closed", ready=True, notes=["rejected"], truth="every row stored, each bad message counted, no connection lost"),
+    o("text that is no UTF-8", "invalid UTF-8 between trades",
+      with_count(lambda n: then_parts(no_text(n)), delivers=True), "closed",
+      ready=True, notes=["rejected"], truth="every row stored, each bad message counted, no connection lost"),
     o("fragments, pings and one-byte slices", "trades in pieces, pings between them, a few bytes at a time",
       then_parts(in_slices), "closed"),
     o("latency, jitter and little bandwidth", "trades in slices, with pauses", then_parts(slow_path), "closed"),
     o("a flood beyond the queue", "12,000 trades at once into a queue of 64 KiB", flood, "closed", times=(1, 1),
-      queue_bytes=1 << 16, may_lose=None, notes=["overflow"], truth="stored + told as dropped = sent, each drop in a hole"),
-    o("flapping, at once", "the connection is closed right after the upgrade", at_once(closes(1000, 1001, None)), "closed",
-      delivers=False, times=(2, 5)),
-    o("flapping, after one message", "the connection is closed after a few messages", closes(1000, 1001, None), "closed",
-      times=(2, 5)),
+      queue_bytes=1 << 16, may_lose=None, notes=["overflow"],
+      truth="stored + told as dropped = sent, each drop in a hole"),
+    o("flapping, at once", "the connection is closed right after the upgrade", at_once(closes(1000, 1001, None)),
+      "closed", delivers=False, times=(2, 5)),
+    o("flapping, after one message", "the connection is closed after a few messages", closes(1000, 1001, None),
+      "closed", times=(2, 5)),
     o("flapping for minutes", "closed at once or after one message, again and again",
       on_virtual_time(flapping, seconds=360, check=within_budget, reset="stable:60", budget="20/100",
                       policy="constant(delay=0.1)"), "closed", ready=True,
@@ -404,6 +411,7 @@ SCENARIOS = (
     o("the 24 h cut", "close 1001 without a word before", shutdown(announced=False), "closed"),
     o("serverShutdown", "the venue announces the end, delivers on, and closes", shutdown(announced=True),
       "server_shutdown"),
-    o("an old connection that still delivers", "silent until it is replaced, then it delivers", comes_back_from_the_dead,
-      "stalled", times=(1, 1), idle_timeout=IDLE, truth="nothing of the replaced connection is stored: it is a hole"),
+    o("an old connection that still delivers", "silent until it is replaced, then it delivers",
+      comes_back_from_the_dead, "stalled", times=(1, 1), idle_timeout=IDLE,
+      truth="nothing of the replaced connection is stored: it is a hole"),
 )  # fmt: skip
