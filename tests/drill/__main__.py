@@ -8,16 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 
-from tests.drill.judge import Verdict, drilled
+from tests.drill.again import played
+from tests.drill.judge import Verdict
 from tests.drill.scenario import Scenario, Section
 from tests.drill.table import SCENARIOS
 
-_COLUMNS = f"{'runs':>6}{'lost':>6}{'dupl.':>7}{'holes':>7}{'leaks':>7}{'recovery':>10}{'stop':>8}{'failed':>8}"
+_COLUMNS = (
+    f"{'runs':>6}{'lost':>6}{'dupl.':>7}{'holes':>7}{'leaks':>7}{'noticed':>9}{'recovery':>10}{'stop':>8}{'failed':>8}"
+)
+"""Sums of rows, holes and things held; the slowest noticing, recovery and stop."""
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def main() -> int:
     began = time.monotonic()
     failed = runs = 0
     section = None
-    for scenario, verdicts in _played(chosen, seeds, asked.jobs):
+    for scenario, verdicts in played(chosen, seeds, jobs=asked.jobs):
         if scenario.section is not section:
             section = scenario.section
             print(f"\n{section:<50}{_COLUMNS}")
@@ -61,34 +61,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _played(scenarios: list[Scenario], seeds: range, jobs: int) -> Iterator[tuple[Scenario, dict[int, Verdict]]]:
-    places = {id(scenario): place for place, scenario in enumerate(SCENARIOS)}
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_strict) as pool:
-        waiting: list[tuple[Scenario, dict[int, Future[Verdict]]]] = [
-            (scenario, {seed: pool.submit(_one, places[id(scenario)], seed) for seed in seeds})
-            for scenario in scenarios
-        ]
-        for scenario, futures in waiting:
-            yield scenario, {seed: future.result() for seed, future in futures.items()}
-
-
-def _strict() -> None:
-    warnings.simplefilter("error")
-
-
-def _one(place: int, seed: int) -> Verdict:
-    return drilled(SCENARIOS[place], seed)
-
-
 def _line(scenario: Scenario, verdicts: list[Verdict], bad: int) -> str:
     sums = [sum(getattr(one, name) for one in verdicts) for name in ("lost", "duplicated", "holes_wrong", "leaks")]
     slowest = [
         max((value for one in verdicts if (value := getattr(one, name)) is not None), default=None)
-        for name in ("recovery", "stop")
+        for name in ("noticed", "recovery", "stop")
     ]
     told = ["" if value is None else f"{value:.2f} s" for value in slowest]
-    numbers = f"{len(verdicts):>6}{sums[0]:>6}{sums[1]:>7}{sums[2]:>7}{sums[3]:>7}{told[0]:>10}{told[1]:>8}{bad:>8}"
-    return f"{scenario.name:<50}{numbers}"
+    counts = f"{len(verdicts):>6}{sums[0]:>6}{sums[1]:>7}{sums[2]:>7}{sums[3]:>7}"
+    return f"{scenario.name:<50}{counts}{told[0]:>9}{told[1]:>10}{told[2]:>8}{bad:>8}"
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ def between_trades(say: Say) -> Any:
 
 
 def c(name: str, injected: str, play: Any, *, notes: Sequence[str] = (), truth: str | None = None) -> Scenario:
-    told = {} if truth is None else {"truth": truth}
+    told: dict[str, Any] = {} if truth is None else {"truth": truth}
     return Scenario(name=name, section=Section.CONTENT, injected=injected, play=play, notes=frozenset(notes), **told)
 
 

@@ -39,7 +39,7 @@ class Verdict:
     ----------
     lost, duplicated, holes_wrong, leaks
         Rows sent and not stored, rows stored twice, holes that differ, things that are still held.
-    recovery, stop
+    noticed, recovery, stop
         Seconds, as in the facts.
     problems
         Everything that is wrong, in words.
@@ -49,6 +49,7 @@ class Verdict:
     duplicated: int = 0
     holes_wrong: int = 0
     leaks: int = 0
+    noticed: float | None = None
     recovery: float | None = None
     stop: float | None = None
     problems: list[str] = field(default_factory=list)
@@ -157,6 +158,7 @@ def _judge_story(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
 
 def _judge_times(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     verdict.stop, verdict.recovery = facts.stop, facts.recovery
+    verdict.noticed = None if scenario.within is None else facts.noticed
     limits = (("stopping", facts.stop, STOP), ("recovery", facts.recovery, scenario.recovers))
     for what, seconds, limit in (*limits, ("noticing", facts.noticed, scenario.within)):
         if seconds is not None and limit is not None and seconds > limit:

@@ -328,7 +328,7 @@ async def cut(scene: Scene) -> None:
 def a(name: str, injected: str, fault: Fault | None, *causes: str, recovers: float = 2.0, **options: Any) -> Scenario:
     ends = options.get("ends", 0)
     may_note = options.pop("may_note", ())
-    told = {"truth": PERMANENT} if ends else {}
+    told: dict[str, Any] = {"truth": PERMANENT} if ends else {}
     play = on_sockets(fault, **options)
     return Scenario(
         name=name,

@@ -134,7 +134,8 @@ class Scene:
     async def deaf(self) -> None:
         """Read and answer nothing any more."""
         await self.end()
-        self.peer.writer.transport.pause_reading()
+        transport: Any = self.peer.writer.transport
+        transport.pause_reading()
 
     async def mute(self) -> None:
         """Read on, but answer nothing; return when the client has left."""

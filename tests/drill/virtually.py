@@ -61,7 +61,7 @@ def on_virtual_time(
 
         venue = Venue(run.rng, ["BTCUSDT", "ETHUSDT"], clock=tick)
         meet = make(run.rng, venue)
-        network = SimTransport(meet) if net is None else net(meet, run.rng)
+        network: Any = SimTransport(meet) if net is None else net(meet, run.rng)
         told = {**FAST, "idle_timeout": 10_000.0, "seed": run.seed, "duration": seconds} | options
         config = make_config("binance:btcusdt,ethusdt", run.root, **told)
         causes: set[str] = set()

@@ -348,7 +348,8 @@ BROKEN = {
 
 SCENARIOS = (
     *(o(f"close {'without a code' if code is None else code}",
-        "a Close frame, and TCP is closed before or after its answer", closes(code), "closed") for code in (1000, 1001, None, 1011, 1012)),
+        "a Close frame, and TCP is closed before or after its answer", closes(code), "closed")
+      for code in (1000, 1001, None, 1011, 1012)),
     o("close while TCP stays open", "a Close frame, and the server never hangs up", closes(1000, 1001, stays=True),
       "closed", within=1.0),
     o("close 1013", "try again later, once or twice",
