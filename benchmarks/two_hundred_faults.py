@@ -17,9 +17,7 @@ Not here: faults that hit the disk, the process or the clock (``tests/drill``).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import random
 import sys
 import tempfile
@@ -33,13 +31,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.compute as pc
 
+from benchmarks.undisturbed import undisturbed
 from wsresearch.api import Capture, make_config
 from wsresearch.capture.verify import verify
 from wsresearch.collect import process
 from wsresearch.demo import Check, against_truth
 from wsresearch.lab import Begin, FaultPlan, Tape, Truth, start
 
-__all__ = ["COMPARED", "KINDS", "TOLERANCE", "Drill", "TrueOutage", "drawn", "play", "true_outages", "undisturbed"]
+__all__ = ["COMPARED", "KINDS", "TOLERANCE", "Drill", "TrueOutage", "drawn", "play", "true_outages"]
 
 PHASES: Final = ("detect", "backoff", "connect", "first_message")
 COMPARED: Final = (*PHASES, "silence")
@@ -309,24 +308,6 @@ def main() -> int:
         well = _print(drill)
     print("\nall as it should be" if well else "\nNOT as it should be")
     return 0 if well else 1
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[bool]:
-    """Go before all other work on this machine, with every process that is started meanwhile; tell whether we may."""
-    if not hasattr(os, "sched_setscheduler"):
-        yield False
-        return
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.sched_setscheduler(0, *before)
 
 
 def _print(drill: Drill) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import two_hundred_faults
 from benchmarks.recording import EXPECTED, LOSS_ALLOWED, lost_by_kills, play
+from benchmarks.undisturbed import undisturbed
 from wsresearch.capture.verify import verify
 
 SPEED = 50.0
@@ -60,7 +61,7 @@ def test_twenty_faults_are_told_as_the_exchange_saw_them(tmp_path: Path) -> None
 
     The largest differences are the scheduler's; ``python -m benchmarks.two_hundred_faults`` prints and judges them.
     """
-    with two_hundred_faults.undisturbed():
+    with undisturbed():
         drill = two_hundred_faults.play(two_hundred_faults.drawn(count=20, seed=2), tmp_path, seed=2)
     differing = [check for check in drill.checks() if not check.agrees]
     assert not differing

@@ -95,7 +95,7 @@ def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     stats = reader.stats()
     dropped = pc.sum(stats["dropped"]).as_py() or 0
     missing, extra = Counter(expected), Counter(stored)
-    missing.subtract(stored)
+    missing.subtract([*stored, *(facts.unsure - set(stored))])
     extra.subtract(expected)
     verdict.lost = sum(count for count in missing.values() if count > 0)
     verdict.duplicated = sum(count for count in extra.values() if count > 0)

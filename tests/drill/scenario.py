@@ -88,6 +88,8 @@ class Venue:
     ----------
     sent
         Trades that a client was told, each once, in order.
+    unsure
+        Rows of those of which no client has confirmed yet that it has them.
     """
 
     def __init__(self, rng: random.Random, symbols: Sequence[str], *, clock: Callable[[], int]) -> None:
@@ -96,6 +98,7 @@ class Venue:
         self.symbols = tuple(symbols)
         self._next = {symbol: rng.choice([1, rng.randrange(1, 10**9)]) for symbol in symbols}
         self.sent: list[Trade] = []
+        self.unsure: set[tuple[Any, ...]] = set()
 
     def trade(self, symbol: str | None = None) -> Trade:
         """Let one trade happen that nobody is told of."""
@@ -129,6 +132,9 @@ class Facts:
         The capture.
     sent
         What a client was told that passes the strict checks: exactly this must be stored, in this order.
+    unsure
+        Rows of `sent` that were on the way to a client which, for a reason of its own, left before it confirmed them:
+        an attempt whose timeout a loaded machine let pass, a stop. They may be stored or be missing.
     holes
         Truth minus stored: symbol, first and last id. None: the ids missing between the stored ones.
     exit_code
@@ -152,6 +158,7 @@ class Facts:
     root: Path
     sent: list[Trade]
     exit_code: int | None
+    unsure: set[tuple[Any, ...]] = field(default_factory=set)
     holes: list[tuple[str, int, int]] | None = None
     causes: set[str] = field(default_factory=set)
     most_live: int = 1

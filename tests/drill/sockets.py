@@ -63,19 +63,19 @@ class Stage:
         self.accepted = 0
         self.most_live = 0
         self._serve = serve
+        self._tls = tls
         self._stack = contextlib.AsyncExitStack()
-        self._bound = socket.socket()
-        self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._bound.bind(("127.0.0.1", 0))
-        self.port: int = self._bound.getsockname()[1]
-        self._server = RawServer(self._meet, tls=tls)
-        self._server.port = self.port
+        # Bound and not listening it refuses every connection, and nobody else can get the number.
+        self.listener = self._stack.enter_context(socket.socket())
+        self.listener.bind(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
 
     async def listen(self) -> None:
         """Accept connections from now on."""
-        self._bound.close()
+        self.listener.listen(256)
         self.over = time.monotonic()
-        await self._stack.enter_async_context(self._server)
+        server = RawServer(self._meet, tls=self._tls, listener=self.listener.dup())
+        await self._stack.enter_async_context(server)
 
     async def failures(self, count: int) -> None:
         """Wait until so many attempts have failed since the run or outage began."""
@@ -84,12 +84,14 @@ class Stage:
 
     async def close(self) -> None:
         """Close the server and whatever is connected to it."""
-        self._bound.close()
         await self._stack.aclose()
 
     async def _meet(self, peer: Peer) -> None:
+        clients = _clients(self.port)
+        if clients is not None and peer.writer.get_extra_info("peername")[1] not in clients[0]:
+            return  # somebody else's, who was looking for a port that nobody listens on
         self.accepted += 1
-        self.most_live = max(self.most_live, _established(self.port))
+        self.most_live = max(self.most_live, 1 if clients is None else clients[1])
         await self._serve(Scene(self, peer, self.accepted))
 
 
@@ -114,11 +116,14 @@ class Scene:
     async def tell(self, count: int | None = None) -> None:
         """Tell trades, in one write or in several, until the client has them."""
         trades = self.venue.told(count or self.rng.randrange(1, 40))
-        while trades:
-            several = self.rng.randrange(1, len(trades) + 1)
-            self.peer.say(b"".join(frame(1, trade.wire()) for trade in trades[:several]))
-            del trades[:several]
+        self.venue.unsure |= {trade.row() for trade in trades}
+        rest = list(trades)
+        while rest:
+            several = self.rng.randrange(1, len(rest) + 1)
+            self.peer.say(b"".join(frame(1, trade.wire()) for trade in rest[:several]))
+            del rest[:several]
         await self.settled()
+        self.venue.unsure -= {trade.row() for trade in trades}
 
     def miss(self) -> None:
         """Let trades happen that nobody is told of."""
@@ -284,6 +289,7 @@ def on_sockets(
         return Facts(
             root=run.root,
             sent=stage.venue.sent,
+            unsure=stage.venue.unsure,
             exit_code=code,
             causes=causes,
             most_live=stage.most_live,
@@ -327,11 +333,19 @@ def _told(collector: Collector) -> set[str]:
     return {status.cause} if status.cause and status.in_words else set()
 
 
-def _established(port: int) -> int:
-    """Count the open TCP connections to a loopback port, at the client's end."""
+def _clients(port: int) -> tuple[set[int], int] | None:
+    """Return the ports of this process's connections to a loopback port, and how many are open; None: not known."""
+    for _ in range(3):
+        with contextlib.suppress(OSError):  # when the scenario has taken every descriptor
+            table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            links = {_link(path) for path in Path("/proc/self/fd").iterdir()}
+            mine = [row for row in table if row[2] == f"0100007F:{port:04X}" and f"socket:[{row[9]}]" in links]
+            return {int(row[1].partition(":")[2], 16) for row in mine}, sum(row[3] == "01" for row in mine)
+    return None
+
+
+def _link(path: Path) -> str:
     try:
-        table = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    except OSError:  # the scenario has taken away every descriptor
-        return 1
-    remote = f"0100007F:{port:04X}"
-    return sum(line.split()[2] == remote and line.split()[3] == "01" for line in table)
+        return str(path.readlink())
+    except FileNotFoundError:  # it was the descriptor of the listing itself
+        return ""
