@@ -12,7 +12,7 @@ RECORDING = Path(__file__).resolve().parents[2] / "shared/recordings/binance/spo
 def main() -> int:
     """Run them; the exit code is the worst."""
     recording = [str(RECORDING)] if RECORDING.exists() else []
-    jobs = [["benchmarks.rates", *recording], ["benchmarks.two_hundred_faults"]]
+    jobs = [["benchmarks.rates", *recording], ["benchmarks.two_hundred_faults"], ["benchmarks.recovery"]]
     if recording:
         jobs.append(["benchmarks.recording", *recording])
     else:
