@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from benchmarks.undisturbed import undisturbed
 from tests.collect.rawserver import frame, http
+from tests.collect.test_process import PARENT
 from tests.drill.reaching import drop_by_drop
 from tests.drill.scenario import Facts, Play, Run, Scenario, Section, Trade, Venue
 from tests.drill.sockets import FAST, PATIENCE, Scene, on_sockets
@@ -193,17 +194,6 @@ def signalled(*numbers: signal.Signals) -> Callable[[Act], None]:
         doing.stop = time.monotonic() - began
 
     return act
-
-
-PARENT = """
-    import signal, sys, time
-    import wsresearch as wr
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    capture = wr.collect("binance:btcusdt,ethusdt", sys.argv[1], url=sys.argv[2])
-    print(capture.status.pid, flush=True)
-    time.sleep(60)
-"""
 
 
 def parent_gone(act: Act) -> None:

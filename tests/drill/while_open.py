@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tests.collect.rawserver import close_frame, frame
+from tests.collect.test_transport import BROKEN
 from tests.drill.scenario import Play, Scenario, Section, Venue
 from tests.drill.sockets import Fault, Scene, on_sockets
 from tests.drill.virtually import Opens, on_virtual_time
@@ -333,18 +334,8 @@ _THRICE: dict[str, Any] = {
     "truth": "after three in a row the run ends by itself and says how to mend it",
 }
 FORBIDDEN = (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
-BROKEN = {
-    "reserved bits": frame(1, b"x", reserved=4),
-    "a compressed frame that was not agreed on": frame(1, b"\xaa\x56\x4a\x2c\x4a\xcd\x2d\x4a\x02\x00", reserved=4),
-    "a reserved opcode": frame(3, b"x"),
-    "a masked frame": frame(1, b"x", masked=True),
-    "a continuation of nothing": frame(0, b"x"),
-    "a new message inside an unfinished one": frame(1, b"x", fin=False) + frame(1, b"y"),
-    "a fragmented ping": frame(9, b"x", fin=False),
-    "a ping of 126 bytes": frame(9, b"x" * 126),
-    "a Close frame of one byte": frame(8, b"x"),
-    "a close reason that is no UTF-8": close_frame(1000, b"\xff\xfe"),
-}
+COMPRESSED = frame(1, b"\xaa\x56\x4a\x2c\x4a\xcd\x2d\x4a\x02\x00", reserved=4)
+
 
 SCENARIOS = (
     *(o(f"close {'without a code' if code is None else code}",
@@ -390,6 +381,8 @@ SCENARIOS = (
     o("thousands of fragments", "a message in ever more pieces", fragments_without_end, "too_big", times=(1, 1)),
     *(o(name, "a frame that the protocol forbids", says(content), "protocol_error", within=1.5)
       for name, content in BROKEN.items()),
+    o("compression that was not agreed on", "a frame marked as compressed, a bomb perhaps", says(COMPRESSED),
+      "protocol_error", within=1.5),
     o("broken frames, thrice", "a forbidden frame right after each upgrade", at_once(says(*BROKEN.values())),
       "protocol_error", **_THRICE),
     o("text that is no UTF-8", "invalid UTF-8 between trades",
