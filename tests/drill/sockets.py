@@ -37,6 +37,8 @@ FAST: dict[str, Any] = {
 }
 """Options of a collector that recovers in a tenth of a second, and takes nothing for a fault that is only load."""
 
+_ESTABLISHED = "01"
+"""Of Linux's tcp_states.h."""
 PATIENCE = 30.0
 """Seconds for what takes a fraction of one; only a run that fails needs them."""
 
@@ -340,7 +342,9 @@ def _clients(port: int) -> tuple[set[int], int] | None:
             table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
             links = {_link(path) for path in Path("/proc/self/fd").iterdir()}
             mine = [row for row in table if row[2] == f"0100007F:{port:04X}" and f"socket:[{row[9]}]" in links]
-            return {int(row[1].partition(":")[2], 16) for row in mine}, sum(row[3] == "01" for row in mine)
+            # Sets: while other sockets come and go, the kernel may list one twice.
+            opened = {row[1] for row in mine if row[3] == _ESTABLISHED}
+            return {int(row[1].partition(":")[2], 16) for row in mine}, len(opened)
     return None
 
 
