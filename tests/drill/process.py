@@ -171,7 +171,7 @@ def killed(act: Act) -> None:
     """SIGKILL at any moment, once or twice; the next run goes on where the files end."""
     for _ in range(act.rng.randint(1, 2)):
         collector = act.started()
-        time.sleep(act.rng.uniform(0, 1.0))
+        time.sleep(act.rng.uniform(0, 0.6))
         act.killed(collector)
     began = time.monotonic()
     act.started()
@@ -294,7 +294,7 @@ class SteppingClock(SimTransport):
 
     def __init__(self, venue: Any, rng: random.Random) -> None:
         super().__init__(venue)
-        self._steps = sorted((rng.uniform(0, 60), rng.choice([-1, 1]) * 3600 * 10**9) for _ in range(rng.randint(1, 4)))
+        self._steps = sorted((rng.uniform(0, 25), rng.choice([-1, 1]) * 3600 * 10**9) for _ in range(rng.randint(1, 4)))
 
     def wall_ns(self) -> int:
         return super().wall_ns() + sum(step for at, step in self._steps if at <= self.now())
@@ -307,7 +307,7 @@ def now_and_then_lost(rng: random.Random, venue: Venue) -> Callable[[int, float]
         if number % 3 == 0:
             return Refuses()
         script = [(rng.uniform(0, 0.3), trade.wire()) for trade in venue.told(rng.randrange(1, 30))]
-        return Opens(script=[*script, *([(1.0, reset)] if now < 60 else [])])
+        return Opens(script=[*script, *([(1.0, reset)] if now < 25 else [])])
 
     return meet
 
@@ -365,7 +365,7 @@ _KILLED = "a verified prefix of what was sent, everything after the restart, and
 
 SCENARIOS = (
     p("the wall clock steps", "an hour forward or back, a few times, between and within connections",
-      on_virtual_time(now_and_then_lost, seconds=90, net=SteppingClock, check=seconds_are_seconds), "reset", "refused",
+      on_virtual_time(now_and_then_lost, seconds=40, net=SteppingClock, check=seconds_are_seconds), "reset", "refused",
       truth="every row stored once, every duration what it was"),
     p("SIGSTOP", "the process is stopped for longer than idle and ping timeout, then goes on",
       on_processes(frozen, idle_timeout=0.8, ping_interval=0.5, ping_timeout=0.5),
