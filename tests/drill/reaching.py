@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import os
 import resource
+import shutil
 import socket
 import ssl
 import threading
@@ -266,7 +268,9 @@ def in_a_second() -> str:
 @cache
 def certificates() -> Certificates:
     """An authority and what it has signed, made once for a process."""
-    return Certificates.make(Path(mkdtemp(prefix="wsresearch-drill-ca-")))
+    folder = Path(mkdtemp(prefix="wsresearch-drill-ca-"))
+    atexit.register(shutil.rmtree, folder)
+    return Certificates.make(folder)
 
 
 def speaks(name: str) -> Callable[[Path], ssl.SSLContext]:

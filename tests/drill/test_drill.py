@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.drill.judge import drilled
@@ -16,6 +18,20 @@ def test_survives(scenario: Scenario, seed: int) -> None:
     verdict = drilled(scenario, seed)
     again = f'python -m tests.drill --only "{scenario.name}" --seed {seed} --runs 1'
     assert verdict.is_well, "\n".join([again, *verdict.problems])
+
+
+@pytest.mark.parametrize("name", ["everything at once", "close 4xxx", "late rows", "flapping, after one message"])
+def test_a_seed_says_everything(name: str, tmp_path: Path) -> None:
+    """The same seed tells the same trades in the same order; another seed tells others."""
+    scenario = next(one for one in SCENARIOS if one.name == name)
+
+    def told(seed: int, place: str) -> list[tuple[str, int, str, str]]:
+        sent = scenario.run(seed, tmp_path / place).sent
+        return [(trade.symbol, trade.trade_id, trade.price, trade.quantity) for trade in sent]
+
+    once = told(7, "once")
+    assert once == told(7, "again")
+    assert once != told(8, "another")
 
 
 def test_names_are_unique() -> None:
