@@ -9,12 +9,13 @@ OLD_KERNEL := $(VENV)-ipykernel6
 CHROMIUM ?= $(shell command -v chromium || echo /usr/bin/chromium)
 export CHROMIUM
 
-.PHONY: help demo test test-browser notebook bench lint clean
+.PHONY: help demo test test-browser drill notebook bench lint clean
 
 help:
 	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
 	@echo "make test          lint, types, tests and the notebooks"
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
+	@echo "make drill         every fault of the catalogue 200 times, with seeds; RUNS=20 for fewer"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
 	@echo "make bench         the measurements in benchmarks/"
 	@echo "make lint          lint and types only"
@@ -70,6 +71,11 @@ test-browser: $(VENV)/.browser $(OLD_KERNEL)/.ready
 		echo "test-browser NOT RUN: there is no $(CHROMIUM). On Debian: apt-get install chromium;" \
 			"elsewhere: make test-browser CHROMIUM=/path/to/chromium-or-chrome"; \
 	fi
+
+# What a capture survives, again and again. A failing run prints its seed and how to play it again.
+RUNS ?= 200
+drill: $(VENV)/.dev
+	$(BIN)/python -m tests.drill --runs $(RUNS)
 
 notebook: $(VENV)/.notebook
 	@$(BIN)/wsresearch notebook

@@ -17,6 +17,9 @@ def main() -> int:
         ["benchmarks.hundred_million", "--rows", "10000000"],
         ["benchmarks.contention"],
         ["benchmarks.storm"],
+        ["benchmarks.replay"],
+        ["benchmarks.two_hundred_faults"],
+        ["benchmarks.recovery"],
     ]
     if recording:
         jobs.append(["benchmarks.recording", *recording])

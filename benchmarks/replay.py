@@ -1,7 +1,7 @@
 """Does a replay of the true policy bracket what was observed? A hundred collectors on virtual time, each with a seed.
 
-``python -m benchmarks.replay [--seeds 100] [--first 0] [--span 1800]``. Each seed is another venue that goes up and down
-at random and another collector, with one of six policies. Its outages are replayed with the policy it really had.
+``python -m benchmarks.replay [--seeds 100] [--first 0] [--span 1800]``. Each seed is another venue that goes up and
+down at random and another collector, with one of six policies. Its outages are replayed with the policy it really had.
 Printed are in how many runs the observed median time to recovery lies inside
 
 - the interval of ``compare`` (luck, and which outages happened to happen, from the early bound to the late one),

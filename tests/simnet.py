@@ -81,7 +81,8 @@ class SimLink:
 
     async def _play(self, script: Iterable[tuple[float, bytes | Failure]]) -> Failure:
         for pause, step in script:
-            await asyncio.sleep(pause)
+            if pause:  # without one it came together with the step before
+                await asyncio.sleep(pause)
             if isinstance(step, Failure):
                 return step
             self._inbox.put(step, self._anchor.wall(self._net.now()))

@@ -10,10 +10,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from benchmarks import two_hundred_faults
 from benchmarks.recording import EXPECTED, LOSS_ALLOWED, lost_by_kills, play
+from benchmarks.undisturbed import undisturbed
 from wsresearch.api import collect
 from wsresearch.capture.verify import verify
 from wsresearch.lab import Begin, FaultPlan, Tape, start
@@ -56,6 +59,22 @@ def test_sigkill_costs_a_tenth_of_a_second_at_most(spot: Path, tmp_path: Path) -
     assert verify(result.capture.root).ok
     runs = pc.unique(result.capture.events()["run"]).to_pylist()
     assert runs == list(range(1, 8))
+
+
+def test_twenty_faults_are_told_as_the_exchange_saw_them(tmp_path: Path) -> None:
+    """Every outage found and none invented, causes and holes exact, each phase as long as on the exchange's clock.
+
+    The largest differences are the scheduler's; ``python -m benchmarks.two_hundred_faults`` prints and judges them.
+    """
+    with undisturbed():
+        drill = two_hundred_faults.play(two_hundred_faults.drawn(count=20, seed=2), tmp_path, seed=2)
+    differing = [check for check in drill.checks() if not check.agrees]
+    assert not differing
+    off = drill.differences()
+    assert len(off) >= 12
+    medians = {phase: np.median([abs(one[phase]) for one in off]) for phase in two_hundred_faults.COMPARED}
+    assert max(medians.values()) <= two_hundred_faults.TOLERANCE, medians
+    assert verify(drill.capture.root).ok
 
 
 def test_the_demo_agrees_with_the_truth(tmp_path: Path) -> None:

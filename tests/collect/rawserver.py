@@ -11,7 +11,7 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 __all__ = ["Peer", "RawServer", "Script", "close_frame", "frame", "free_port", "http", "upgraded"]
 
@@ -135,11 +135,16 @@ class RawServer:
         Called with each connection; when it returns, the connection is closed with FIN.
     tls
         Speak TLS with this.
+    listener
+        Accept on this listening socket, which is closed with the server; by default on a new one.
     """
 
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, script: Script, *, tls: ssl.SSLContext | None = None, listener: socket.socket | None = None
+    ) -> None:
         self._script = script
         self._tls = tls
+        self._listener = listener
         self._playing: set[asyncio.Task[None]] = set()
         self.accepted = 0
         self.port = 0
@@ -149,7 +154,10 @@ class RawServer:
         return f"{'ws' if self._tls is None else 'wss'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls, backlog=256)
+        where: dict[str, Any] = {"sock": self._listener}
+        if self._listener is None:
+            where = {"host": "127.0.0.1", "port": self.port}
+        self._server = await asyncio.start_server(self._serve, **where, ssl=self._tls, backlog=256)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -155,6 +155,22 @@ def test_silence_is_noticed_although_the_connection_lives(tmp_path: Path) -> Non
     assert table["censored"].to_pylist() == [False]
 
 
+@pytest.mark.parametrize("asleep", [0.9, 1.2, 1.7, 100.0])
+def test_what_lies_in_the_socket_after_a_sleep_is_read_before_it_is_judged(tmp_path: Path, asleep: float) -> None:
+    """Stopped for longer than idle_timeout, by a little or by much: data that came meanwhile says that all is well."""
+
+    def slept_through() -> Any:
+        yield from [(0.1, trade(1, 0.1)), (0.1, trade(2, 0.2)), (0.2, trade(3, 0.4))]
+        asyncio.get_running_loop().virtual_time += asleep  # type: ignore[attr-defined]
+        yield (0.01, trade(4, 0.5))
+        yield from [(0.5, trade(number, number * 0.5)) for number in range(5, 15)]
+
+    collect(tmp_path / "c", lambda n, now: Opens(script=slept_through()), seconds=asleep + 5.8, idle_timeout=0.8)
+    assert kinds(tmp_path / "c", "opened").num_rows == 1
+    assert kinds(tmp_path / "c", "stalled").num_rows == 0
+    assert Reader(tmp_path / "c").trades()["trade_id"].to_pylist() == list(range(1, 15))
+
+
 def test_the_phases_of_an_outage_add_up_to_its_silence(tmp_path: Path) -> None:
     """Silence = detect + backoff + connect + first message, to a microsecond, in what was written to disk."""
     tape = Tape()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
+import struct
 import time
 
 import pytest
@@ -97,3 +99,19 @@ def test_the_name_of_a_peer() -> None:
         listener.listen()
         client.connect(listener.getsockname())
         assert peer_name(client) == f"[::1]:{listener.getsockname()[1]}"
+
+
+def test_a_peer_that_has_reset_already_has_no_name() -> None:
+    """Accepted and reset before we look: that is a reset by the peer, and no fault of the network."""
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        ready = select.poll()
+        ready.register(client, select.POLLHUP)
+        assert ready.poll(5000)
+        with pytest.raises(ConnectionResetError):
+            peer_name(client)

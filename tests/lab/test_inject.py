@@ -111,6 +111,57 @@ def test_timeout() -> None:
     assert _run(scenario).connections["ended_by"].to_pylist() == ["timeout"]
 
 
+def test_the_times_of_an_end() -> None:
+    """What a client's account is compared with: opened, first and last message sent, first sign of the end, TCP gone.
+
+    A Close frame that is answered late ends the connection when it was sent, not when TCP was gone.
+    """
+    struck: list[int] = []
+
+    async def scenario(exchange: Exchange, client: Bare) -> None:
+        await client.frame()
+        await asyncio.sleep(50 * MS)
+        struck.append(time.time_ns())
+        await exchange.inject({"fault": "close", "code": 1001})
+        struck.append(time.time_ns())
+        await client.until(CLOSE)
+        await asyncio.sleep(100 * MS)
+        client.send(CLOSE, struct.pack("!H", 1001))
+        await client.to_the_end()
+
+    row = _run(scenario).connections.to_pylist()[0]
+    times = [row[name] for name in ("accepted_ns", "opened_ns", "first_ns", "last_ns", "ended_ns", "closed_ns")]
+    assert times == sorted(times)
+    assert row["last_ns"] - row["first_ns"] > 30 * MS * 1e9
+    assert struck[0] <= row["ended_ns"] <= struck[1]
+    assert row["closed_ns"] - row["ended_ns"] >= 100 * MS * 1e9
+
+
+@pytest.mark.parametrize("polite", [True, False])
+@pytest.mark.parametrize("fault", ["half_open", "timeout", "silence"])
+def test_a_client_that_leaves_ends_the_connection(fault: str, *, polite: bool) -> None:
+    """The end of a connection that the fault left standing is when the client's FIN or RST came, read or not."""
+    left: list[int] = []
+
+    async def scenario(exchange: Exchange, client: Bare) -> None:
+        await client.frame()
+        await exchange.inject({"fault": fault, "for": 5.0})
+        await _drained(client)
+        client.send(PING, b"there?")
+        await asyncio.sleep(50 * MS)
+        left.append(time.time_ns())
+        if polite:
+            client.writer.write_eof()
+        else:
+            client.writer.transport.abort()
+        await eventually(lambda: exchange.truth.connections["ended_ns"].null_count == 0)
+        left.append(time.time_ns())
+
+    row = _run(scenario).connections.to_pylist()[0]
+    assert left[0] <= row["ended_ns"] <= left[1]
+    assert row["last_ns"] < row["ended_ns"] - 40 * MS * 1e9
+
+
 def test_half_open() -> None:
     """Nothing is answered, nothing closed; when the client leaves, it is let go."""
 

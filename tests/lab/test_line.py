@@ -56,6 +56,51 @@ def test_fin_comes_after_what_was_written() -> None:
     _run(scenario)
 
 
+def test_who_asks_is_told_when_bytes_were_sent() -> None:
+    """Not when they were written into a slow path, and never if the path lost them."""
+
+    async def scenario(
+        line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conditions: Conditions
+    ) -> None:
+        del writer
+        told: list[str] = []
+        line.write(b"at once ", lambda: told.append("calm"))
+        assert told == ["calm"]
+        conditions.begin(Slicer(average_size=2, size_variation=0, delay=2 * MS))
+        line.write(b"slowly", lambda: told.append("slow"))
+        await reader.readuntil(b"slow")
+        assert told == ["calm"]
+        await reader.readuntil(b"ly")
+        assert told == ["calm", "slow"]
+        line.write(b"lost", lambda: told.append("lost"))
+        line.mute()
+        line.write(b"mute", lambda: told.append("mute"))
+        await asyncio.sleep(20 * MS)
+        assert told == ["calm", "slow"]
+
+    _run(scenario)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_a_limit_cuts_was_not_sent(*, slow: bool) -> None:
+    """The last write that went out whole is the last one that counts as sent."""
+
+    async def scenario(
+        line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conditions: Conditions
+    ) -> None:
+        del writer
+        told: list[str] = []
+        if slow:
+            conditions.begin(Slicer(average_size=2, size_variation=0, delay=1 * MS))
+        line.limit(7)
+        for text in ("one", "two", "three", "four"):
+            line.write(text.encode(), lambda text=text: told.append(text))
+        assert await reader.read() == b"onetwot"
+        assert told == ["one", "two"]
+
+    _run(scenario)
+
+
 def test_order_is_kept_when_the_path_gets_free() -> None:
     """Bytes written after a fault has ended do not overtake those that it still holds."""
 

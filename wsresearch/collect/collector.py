@@ -40,8 +40,9 @@ _log = logging.getLogger(__name__)
 
 # Messages decoded in one go: about 10 ms of work, so that a stop or a ping is never late by more.
 _AT_ONCE: Final = 4096
-# A deadline noticed so many seconds late was slept through; so many seconds are then given to read the socket.
-_ASLEEP: Final = 1.0
+# A deadline noticed so many seconds late was slept through: an idle loop is late by a few milliseconds at most. So
+# many seconds are then given to read the socket.
+_ASLEEP: Final = 0.05
 _WAKING_UP: Final = 0.25
 # Seconds that a stop waits for a failing disk before it counts what could not be written.
 _PATIENCE: Final = 1.0

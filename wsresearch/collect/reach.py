@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import threading
 import time
@@ -155,6 +157,17 @@ async def reach(place: Place, watch: Stopwatch, resolver: Resolver) -> socket.so
 
 
 def peer_name(sock: socket.socket) -> str:
-    """Return address and port of the other end."""
-    host, port = sock.getpeername()[:2]
+    """Return address and port of the other end of a connected socket.
+
+    Raises
+    ------
+    ConnectionResetError
+        If it has reset the connection already.
+    """
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError as exc:
+        if exc.errno != errno.ENOTCONN:
+            raise
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from exc
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,6 +6,7 @@ Not here: what the bytes mean (:mod:`~wsresearch.lab.exchange`) and when faults 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from collections import deque
@@ -20,10 +21,6 @@ _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing discards everything unsent and sends RST."""
 _FIN_PATIENCE: Final = 2.0
 """Seconds after our FIN for the client to close its side too."""
-_WATCH: Final = 0.1
-"""Seconds between looks at whether the client of a frozen connection has gone."""
-_GONE_STATES: Final = frozenset({7, 8, 9})
-"""TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK of Linux's tcp_states.h: the peer has sent FIN or RST."""
 
 
 class Line(asyncio.Protocol):
@@ -48,12 +45,13 @@ class Line(asyncio.Protocol):
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._waiting: deque[tuple[float, bytes, Callable[[], object] | None]] = deque()
         self._waiting_bytes = 0
         self._trickle: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._bytes_left: int | None = None
         self._transport: asyncio.Transport | None = None
+        self._gone_watch: select.epoll | None = None
         self.is_frozen = False
         self.is_muted = False
         self.is_ending = False
@@ -69,6 +67,9 @@ class Line(asyncio.Protocol):
         """Let go of everything that belongs to the connection (called by asyncio)."""
         del exc  # how TCP ended is no secret of ours: the subclass records who ended it
         self._drop_waiting()
+        if self._gone_watch is not None:
+            self._loop.remove_reader(self._gone_watch.fileno())
+            self._gone_watch.close()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -92,6 +93,11 @@ class Line(asyncio.Protocol):
         """How many bytes wait here because the client does not read or the path is slow; the kernel holds more."""
         return self._waiting_bytes + self.transport.get_write_buffer_size()
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the connection ends after so many bytes."""
+        return self._bytes_left is not None
+
     def later(self, delay: float, callback: Callable[[], object]) -> None:
         """Call `callback` in `delay` seconds, unless the connection is gone by then."""
         if self.gone.done():
@@ -100,14 +106,26 @@ class Line(asyncio.Protocol):
         self._timers = [timer for timer in self._timers if timer.when() > now]
         self._timers.append(self._loop.call_later(delay, callback))
 
-    def write(self, data: bytes) -> None:
-        """Send `data` as the conditions allow; without effect on a connection that can send no more."""
+    def on_end(self) -> None:
+        """Hear that the first Close frame, FIN or RST, of either side, is on its way; may be called again."""
+
+    def write(self, data: bytes, on_sent: Callable[[], object] | None = None) -> None:
+        """Send `data` as the conditions allow; without effect on a connection that can send no more.
+
+        Parameters
+        ----------
+        data
+            What is to be sent.
+        on_sent
+            Called when the last byte of it was handed to TCP; never, when it was thrown away before.
+        """
         if self.is_frozen or self.is_muted or self.is_ending or self.transport.is_closing():
             return
         if self._conditions.is_calm and self._trickle is None:
-            self._put(data)
+            if self._put(data) and on_sent is not None:
+                on_sent()
             return
-        self._waiting.append((self._loop.time() + self._conditions.delay(), data))
+        self._waiting.append((self._loop.time() + self._conditions.delay(), data, on_sent))
         self._waiting_bytes += len(data)
         if self._trickle is None:
             self._trickle = self._loop.create_task(self._send_waiting())
@@ -129,6 +147,7 @@ class Line(asyncio.Protocol):
         if self.gone.done():
             return
         self.is_ending = True
+        self.on_end()
         sock = self.transport.get_extra_info("socket")
         if sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
@@ -149,34 +168,38 @@ class Line(asyncio.Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Release a frozen connection whose client has gone: as nothing is read, asyncio would never notice."""
-        option = getattr(socket, "TCP_INFO", None)  # not everywhere; there it is released when the exchange stops
+        """Release a frozen connection when its client has gone: as nothing is read, asyncio would never notice."""
         sock = self.transport.get_extra_info("socket")
-        if option is None or sock.fileno() < 0:
-            return
-        if sock.getsockopt(socket.IPPROTO_TCP, option, 1)[0] in _GONE_STATES:
-            self.reset()
-        else:
-            self.later(_WATCH, self._watch)
+        if not hasattr(select, "epoll") or sock.fileno() < 0:
+            return  # there it is released when the exchange stops
+        # FIN and RST alone, and an epoll can be waited for like a socket: known at once, whatever lies unread.
+        self._gone_watch = select.epoll()
+        self._gone_watch.register(sock.fileno(), select.EPOLLRDHUP)
+        self._loop.add_reader(self._gone_watch.fileno(), self.reset)
 
     async def _send_waiting(self) -> None:
         while self._waiting:
-            ready_at, whole = self._waiting.popleft()
+            ready_at, whole, on_sent = self._waiting.popleft()
             left, pause = memoryview(whole), ready_at - self._loop.time()
             while left and not self.is_muted:
                 if pause > 0:
                     await asyncio.sleep(pause)
                 size, pause = self._conditions.piece(len(left))
                 self._waiting_bytes -= size
-                self._put(left[:size])
+                if not self._put(left[:size]):
+                    break
                 left = left[size:]
+            if on_sent is not None and not left:
+                on_sent()
             if pause > 0:
                 await asyncio.sleep(pause)
         self._trickle = None
         if self.is_ending:
             self._send_fin()
 
-    def _put(self, data: bytes | memoryview) -> None:
+    def _put(self, data: bytes | memoryview) -> bool:
+        """Hand `data` to TCP; return whether all of it was let through."""
+        whole = len(data)
         if self._bytes_left is not None:
             data = data[: self._bytes_left]
             self._bytes_left -= len(data)
@@ -188,6 +211,7 @@ class Line(asyncio.Protocol):
             self.is_ending = True
             self._drop_waiting()
             self._send_fin()
+        return len(data) == whole
 
     def _drop_waiting(self) -> None:
         if self._trickle is not None:
@@ -199,6 +223,7 @@ class Line(asyncio.Protocol):
     def _send_fin(self) -> None:
         if self.transport.is_closing():
             return
+        self.on_end()
         try:
             self.transport.write_eof()
         except OSError:  # the client's RST is here already, and asyncio has not yet heard of it

@@ -122,7 +122,8 @@ class Link(Line):
     def take(self, frames: Sequence[bytes]) -> int:
         """Send frames of the tape; return how many were sent before its ration was used up."""
         frames = frames[: self._messages_left]
-        self.write(b"".join(frames))
+        for data in frames if self.is_limited else [b"".join(frames)]:  # one by one where a cut may fall between two
+            self.write(data, self._on_sent)
         self.record.messages += len(frames)
         self.record.bytes = self.bytes_written
         if self._messages_left is not None and self._flap is not None:
@@ -170,6 +171,7 @@ class Link(Line):
         self._fin_delay = fin_delay
         self._ws.close(code, reason)
         self._flush()
+        self.on_end()
         self.later(_CLOSE_PATIENCE + fin_delay, self.reset)
 
     def half_open(self, seconds: float | None) -> None:
@@ -235,6 +237,7 @@ class Link(Line):
     def connection_lost(self, exc: Exception | None) -> None:
         """Close the account (called by asyncio)."""
         super().connection_lost(exc)
+        self.on_end()
         self._ws.receive_eof()
         self.record.closed_ns = time.time_ns()
         self.record.bytes = self.bytes_written
@@ -260,13 +263,23 @@ class Link(Line):
                 case Ponged(payload=payload):
                     self._on_pong(payload)
                 case Closed(code=code, reason=reason):
+                    self.on_end()
                     self.record.close_code, self.record.close_reason = code, reason
         self._flush()
 
     def eof_received(self) -> None:
         """Note that the client has closed its side (called by asyncio, which then closes ours)."""
+        self.on_end()
         self._ws.receive_eof()
         self._flush()
+
+    def on_end(self) -> None:
+        """Note when the first sign of the end was sent or came."""
+        self.record.ended_ns = self.record.ended_ns or time.time_ns()
+
+    def _on_sent(self) -> None:
+        self.record.last_ns = time.time_ns()
+        self.record.first_ns = self.record.first_ns or self.record.last_ns
 
     def _flush(self) -> None:
         for data in self._ws.outgoing():

@@ -33,6 +33,9 @@ class ConnectionRecord:
     connection: int = 0
     accepted_ns: int
     opened_ns: int | None = None
+    first_ns: int | None = None
+    last_ns: int | None = None
+    ended_ns: int | None = None
     closed_ns: int | None = None
     peer_port: int
     path: str | None = None

@@ -69,6 +69,9 @@ CONNECTIONS: Final = pa.schema(
         pa.field("connection", pa.int32()),
         pa.field("accepted_ns", pa.int64()),
         pa.field("opened_ns", pa.int64()),
+        pa.field("first_ns", pa.int64()),
+        pa.field("last_ns", pa.int64()),
+        pa.field("ended_ns", pa.int64()),
         pa.field("closed_ns", pa.int64()),
         pa.field("peer_port", pa.int32()),
         pa.field("path", pa.string()),
@@ -84,11 +87,14 @@ CONNECTIONS: Final = pa.schema(
 """One row for each accepted TCP connection, REST requests included.
 
 `connection` counts the opened WebSockets from 1 and is 0 for everything else, such as a refused attempt, whose
-`status` is what it was answered (null: nothing). Times are wall clock, null while they have not come. `messages` are
-those of the tape, `bytes` all that was handed to TCP. `ended_by` is ``client``, ``stop``, ``lifetime``, ``limit``,
-``pong``, ``slow`` (it did not read), or the kind of a fault; `close_code` and `close_reason` are those of the Close
-frame the client sent, null without one. `confirmed`: whether the client had read everything sent to it when it was
-last asked; null if never (see ``waits`` of the exchange). An attempt while the port is closed leaves no trace here."""
+`status` is what it was answered (null: nothing). Times are wall clock, null while they have not come: `opened_ns` when
+the upgrade was answered, `first_ns` and `last_ns` when the first and the last message of the tape were handed to TCP,
+`ended_ns` when the first Close frame, FIN or RST of either side was sent or came, `closed_ns` when TCP was gone.
+`messages` are those of the tape, `bytes` all that was handed to TCP. `ended_by` is ``client``, ``stop``, ``lifetime``,
+``limit``, ``pong``, ``slow`` (it did not read), or the kind of a fault; `close_code` and `close_reason` are those of
+the Close frame the client sent, null without one. `confirmed`: whether the client had read everything sent to it when
+it was last asked; null if never (see ``waits`` of the exchange). An attempt while the port is closed leaves no trace
+here."""
 
 _TRADE_COLUMNS: Final = (
     "symbol",

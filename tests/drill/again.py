@@ -1,0 +1,33 @@
+"""Plays scenarios many times, in several processes; what is played and how it is judged is not here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.drill.judge import Verdict, drilled
+from tests.drill.scenario import Scenario
+from tests.drill.table import SCENARIOS
+
+__all__ = ["played"]
+
+
+def played(scenarios: Sequence[Scenario], seeds: range, *, jobs: int) -> Iterator[tuple[Scenario, dict[int, Verdict]]]:
+    """Yield each scenario of the table with the verdict of each seed, as they come to their end."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_strict) as pool:
+        waiting = [
+            (scenario, {seed: pool.submit(_one, SCENARIOS.index(scenario), seed) for seed in seeds})
+            for scenario in scenarios
+        ]
+        for scenario, futures in waiting:
+            yield scenario, {seed: future.result() for seed, future in futures.items()}
+
+
+def _strict() -> None:
+    warnings.simplefilter("error")
+
+
+def _one(place: int, seed: int) -> Verdict:
+    return drilled(SCENARIOS[place], seed)

@@ -1,0 +1,16 @@
+"""The register of all scenarios; a section adds its own here."""
+
+from __future__ import annotations
+
+from tests.drill import content, process, reaching, while_open
+from tests.drill.scenario import Scenario
+
+__all__ = ["SCENARIOS"]
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *reaching.SCENARIOS,
+    *while_open.SCENARIOS,
+    *content.SCENARIOS,
+    *process.SCENARIOS,
+)
+"""In the order of the catalogue; names are unique."""

@@ -1,0 +1,107 @@
+"""The judge of the drill finds what it is there for: each planted defect makes a run fail, and says as what."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.drill.judge import drilled
+from tests.drill.scenario import Facts, Run, Scenario
+from tests.drill.table import SCENARIOS
+from wsresearch.collect.intake import Intake
+from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.transport import WebSocketLink
+
+
+def named(name: str) -> Scenario:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name)
+
+
+def found(scenario: Scenario) -> str:
+    """What a judge says of a run with a planted defect."""
+    verdict = drilled(scenario, 1)
+    assert not verdict.is_well
+    return "\n".join(verdict.problems)
+
+
+def test_a_row_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row that is decoded and not stored is a lost one."""
+    write = Recorder.trades
+    monkeypatch.setattr(
+        Recorder, "trades", lambda self, batch, **told: write(self, batch.slice(0, max(1, len(batch) - 1)), **told)
+    )
+    assert "not stored" in found(named("late rows"))
+
+
+def test_a_row_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows stored twice are duplicates."""
+    write = Recorder.trades
+
+    def twice(self: Recorder, batch: Any, *, written: Callable[[], None], **told: Any) -> None:
+        write(self, batch, written=lambda: None, **told)
+        write(self, batch, written=written, **told)
+
+    monkeypatch.setattr(Recorder, "trades", twice)
+    assert "twice" in found(named("acks"))
+
+
+def test_a_hole_that_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing id without its event is a wrong hole."""
+    monkeypatch.setattr(Intake, "note_news", lambda self, heard, **told: None)
+    assert "holes told" in found(named("a missing key"))
+
+
+def test_a_connection_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stalled connection that is not dropped is a second live one, and leaks."""
+    monkeypatch.setattr(WebSocketLink, "abort", lambda self: None)
+    assert "connections were open at one time" in found(named("open but silent"))
+
+
+def test_another_cause_another_exit_code_another_time() -> None:
+    """What was expected and did not come about is told."""
+    scenario = named("refused")
+    assert "expected ['eof']" in found(replace(scenario, causes=frozenset({"eof"})))
+    assert "exit code 0" in found(replace(scenario, ends=3))
+    assert "recovery took" in found(replace(scenario, recovers=0.0))
+    assert "error events" in found(replace(scenario, notes=frozenset({"overflow"})))
+
+
+@pytest.mark.parametrize("what", ["descriptor", "thread", "log", "raised in a thread", "raised"])
+def test_what_is_left_behind(what: str) -> None:
+    """A descriptor, a thread, an error in the log, an exception that nobody caught: each fails the run."""
+    scenario = named("acks")
+    left: list[Any] = []
+    end = threading.Event()
+
+    def play(run: Run) -> Facts:
+        facts = scenario.play(run)
+        match what:
+            case "descriptor":
+                left.append(os.open(os.devnull, os.O_RDONLY))
+            case "thread":
+                left.append(threading.Thread(target=end.wait))
+                left[0].start()
+            case "log":
+                logging.getLogger("wsresearch").error("a defect")
+            case "raised in a thread":
+                thread = threading.Thread(target=lambda: 1 / 0)
+                thread.start()
+                thread.join()
+            case "raised":
+                raise ValueError("a defect")
+        return facts
+
+    try:
+        told = found(replace(scenario, play=play))
+    finally:
+        end.set()
+        if what == "descriptor":
+            os.close(left[0])
+    words = {"descriptor": "1 descriptors", "thread": "1 threads", "raised in a thread": "ZeroDivisionError"}
+    assert words.get(what, "a defect") in told
