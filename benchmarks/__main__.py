@@ -19,7 +19,7 @@ def main() -> int:
         ["benchmarks.storm"],
         ["benchmarks.replay"],
         ["benchmarks.two_hundred_faults"],
-        ["benchmarks.recovery"],
+        ["benchmarks.noticed"],
     ]
     if recording:
         jobs.append(["benchmarks.recording", *recording])

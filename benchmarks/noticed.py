@@ -1,6 +1,6 @@
 """How soon a dead or silent connection is noticed with the default options, and how soon it is replaced.
 
-``python -m benchmarks.recovery`` prints three things: seconds until a half-open link is given up and until a silent
+``python -m benchmarks.noticed`` prints three things: seconds until a half-open link is given up and until a silent
 feed is, by collectors on real sockets; and seconds from the end of an outage to the next open connection under the
 default policy, by the rules alone, for outages of many lengths. The promises stand beside them.
 
