@@ -271,7 +271,7 @@ class Capture(Reader):
     def _downs(self) -> pa.Table:
         from wsresearch import study
 
-        return study.server_down(self.events(), numbered=venue_named(self.identity.venue).has_sequence)
+        return study.server_down(self.events(), numbered=self._numbered)
 
     def report(self) -> dict[str, Any]:
         """Return the document of ``wsresearch report --json``."""

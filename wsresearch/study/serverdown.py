@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import isnan
 from typing import Any, Final
 
 import pyarrow as pa
 
-from wsresearch.errors import UsageError
 from wsresearch.reconnect.causes import Cause
 from wsresearch.schema import EventKind
+from wsresearch.study.attempts import ENDS_RUN, step
 from wsresearch.study.holes import holes_in
 from wsresearch.study.rows import Event, as_table, read_events, seconds_between
 
@@ -56,17 +55,6 @@ SERVER_DOWN: Final = pa.schema(
     ]
 )
 
-_ENDS_RUN: Final = frozenset({EventKind.STOPPED, EventKind.GAVE_UP})
-
-
-def _took(row: Event, since: int) -> float:
-    """Return how long the step that this row ends took, by the monotonic clock where the row says so."""
-    if row.waited is None or isnan(row.waited):
-        return seconds_between(since, row.time)
-    if row.waited < 0:
-        raise UsageError(f"column 'waited' of event {row.seq} is {row.waited}; no step takes less than 0 s")
-    return row.waited
-
 
 @dataclass(slots=True)
 class _Down:
@@ -93,7 +81,7 @@ class _Down:
                 self.answers[-1]["told"] = row.delay
             self.refused = False
             return
-        took = _took(row, self.mark)
+        took = step(row, self.mark)
         self.at += took
         self.mark = row.time
         if row.kind == EventKind.CONNECTING:
@@ -122,7 +110,7 @@ class _Down:
         """Return the row of :data:`SERVER_DOWN`."""
         first = None
         if ended is not None:
-            first = _took(ended, self.mark)
+            first = step(ended, self.mark)
             self.at += first
         watched = self.at + (0.0 if ended is not None else seconds_between(self.mark, until))
         silence = self.detect + watched
@@ -221,14 +209,14 @@ def server_down(events: Any, *, numbered: bool = True) -> pa.Table:
             opened = now + shift
         if row.kind == EventKind.LOST and row.outage and (current is None or row.outage != current.lost.outage):
             close(None)
-            detect = _took(row, row.time)
+            detect = step(row, row.time)
             shift = max(shift, end + detect - now)
             began = now + shift - detect
             alive = 0.0 if opened is None else max(0.0, began - opened)
             current = _Down(lost=row, began=began, alive=alive, detect=detect, mark=row.time)
         elif current is None:
             continue
-        elif row.kind in _ENDS_RUN:
+        elif row.kind in ENDS_RUN:
             close(None)
         elif row.outage == current.lost.outage:
             if row.kind == EventKind.FIRST_MESSAGE:
