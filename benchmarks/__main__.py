@@ -17,7 +17,7 @@ def main() -> int:
         ["benchmarks.hundred_million", "--rows", "10000000"],
         ["benchmarks.contention"],
         ["benchmarks.storm"],
-        ["benchmarks.replay"],
+        ["benchmarks.replay", "--seeds", "20", "--span", "900"],
         ["benchmarks.two_hundred_faults"],
         ["benchmarks.noticed"],
     ]
