@@ -405,9 +405,9 @@ def jobs(*, parts: int, every: int = 1, states: int = 20) -> list[Job]:
         (Point.POWER_TWICE, "live"),
     ]
     return [
-        Job(point=point, story=story, begin=begin, stride=parts * every, states=states)
+        Job(point=point, story=story, begin=part * every, stride=parts * every, states=states)
         for point, story in kinds
-        for begin in range(parts)
+        for part in range(parts)
     ]
 
 

@@ -258,9 +258,7 @@ def main() -> int:
     )
     print(f"  over {SECONDS_ALLOWED:g} s             {late} of {len(begun)}")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"  {os.cpu_count()} processors, load average {load}: rows that a starved collector has not read count as lost"
-    )
+    print(f"  {os.cpu_count()} processors, load average {load}")
     for what in wrong or ["every stored row is right, in order and once; every hole is told"]:
         print(f"  {what}")
     return 1 if wrong or over or late else 0
