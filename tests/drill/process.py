@@ -338,6 +338,7 @@ async def anything(scene: Scene) -> None:
             await scene.gone()
         case "busy":
             await scene.open()
+            await scene.tell(1)  # until it answers, a stop may find it still connecting: it never hears what follows
             while scene._listener is not None and not scene._listener.done():
                 trades = scene.venue.told(scene.rng.randrange(1, 200))
                 await scene.peer.said(b"".join(frame(1, trade.wire()) for trade in trades))
