@@ -34,6 +34,7 @@ from wsresearch.collect.config import Config
 from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, NotACapture
 from wsresearch.lab import ExchangeProcess, Tape, start
+from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, Failure
 
 __all__ = ["SCENARIOS"]
@@ -337,20 +338,30 @@ async def anything(scene: Scene) -> None:
             await scene.open()
             await scene.gone()
         case "busy":
-            await scene.open()
+            await _has(scene)
             while scene._listener is not None and not scene._listener.done():
                 trades = scene.venue.told(scene.rng.randrange(1, 200))
                 await scene.peer.said(b"".join(frame(1, trade.wire()) for trade in trades))
                 await asyncio.sleep(0)
         case "deaf":
-            await scene.open()
+            await _has(scene)
             await scene.tell()
             await scene.deaf()
             await asyncio.sleep(PATIENCE)
         case "goodbye":  # takes leave of the client and keeps TCP open
-            await scene.open()
+            await _has(scene)
             await scene.tell()
             await scene.mute()
+
+
+async def _has(scene: Scene) -> None:
+    """Open, and wait until the collector has the connection: a stop before that finds it connecting.
+
+    Its answer to a ping does not tell: its library answers as soon as the upgrade is done, milliseconds earlier.
+    """
+    await scene.open()
+    while scene.stage.collector.status.state is not State.OPEN:  # noqa: ASYNC110 - told to nobody
+        await asyncio.sleep(0.001)
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
