@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the machine than about the code; what must be fast has a test that says so.
+hypothesis.settings.register_profile("wsresearch", deadline=None)
+hypothesis.settings.load_profile("wsresearch")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import inv_boxcox
 
 __all__ = ["LEAST", "LEAST_CHANCE", "RECENT", "Tail", "chances"]
 
@@ -97,6 +96,8 @@ class Tail:
 
         Of a sample that says nothing it is the chance to be the longest of all, one in ``sample + 1``.
         """
+        from scipy.special import inv_boxcox  # here, because every command that opens a capture imports this room
+
         known = self.scale > 0
         past = (seconds - self.threshold) / np.where(known, self.scale, 1)
         told = np.maximum(self.share / inv_boxcox(np.maximum(past, 0), self.shape), LEAST_CHANCE)

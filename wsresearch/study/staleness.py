@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
 
 from wsresearch.errors import UsageError
 from wsresearch.reconnect.causes import Cause
@@ -160,6 +159,8 @@ def staleness(swept: Sweep, outages: Any, *, timeouts: Sequence[float] = TIMEOUT
     the interval holds for more of the same only. An idle timeout that was in force cut silences short: beyond it
     there are at least as many false alarms as told.
     """
+    from scipy.special import gammaincinv  # here, because every command that opens a capture imports this room
+
     for each in (*timeouts, tolerated):
         if not (isfinite(each) and each > 0):
             raise UsageError(f"{each} is no timeout or rate to ask for: timeouts and tolerated must be positive")
