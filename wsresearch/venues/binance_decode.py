@@ -267,12 +267,12 @@ def _within(bounds: range, times: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _barred(frames: Frames, messages: Sequence[bytes]) -> dict[int, RejectKind]:
     """Return the messages that are not to be parsed at all, with the reason."""
     barred: dict[int, RejectKind] = {}
-    if len(messages) and int(np.diff(frames.offsets).max()) > _MAX_MESSAGE_BYTES:
+    if len(messages) and int((frames.ends - frames.starts).max()) > _MAX_MESSAGE_BYTES:
         barred = {i: RejectKind.SIZE for i, m in enumerate(messages) if len(m) > _MAX_MESSAGE_BYTES}
-    # The typed parser skips unknown values without looking at their bytes. One pass over the block settles
-    # it for all: a message that begins or ends inside a character is no JSON anyway.
-    block = frames.block()
-    if not (block.isascii() or _is_utf8(block)):
+    # The typed parser skips unknown values without looking at their bytes. One pass over all messages settles
+    # it for all: one that begins or ends inside a character is no JSON anyway.
+    together = b"".join(messages)
+    if not (together.isascii() or _is_utf8(together)):
         barred |= {i: RejectKind.JSON for i, m in enumerate(messages) if i not in barred and not _is_utf8(m)}
     return barred
 
