@@ -222,7 +222,7 @@ def test_a_long_message_passes_by_and_is_not_kept() -> None:
 
 
 def test_no_more_than_the_limit_is_kept() -> None:
-    """What is held back is never more than one message of the greatest length; a longer one is refused by its header."""
+    """Never more is held back than one message of the greatest length; a longer one is refused by its header."""
     splitter = Splitter(MAX_SIZE)
     whole = frame(1, b"x" * MAX_SIZE)
     assert splitter.feed(whole[:-1]) == []

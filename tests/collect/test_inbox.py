@@ -57,7 +57,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tupl
 
 
 def waiting(inbox: Inbox) -> int:
-    return sum(len(message) for message, _ in inbox._waiting)
+    return sum(block.nbytes for block in inbox._blocks) + sum(map(len, inbox._singles))
 
 
 def test_each_message_keeps_its_time() -> None:

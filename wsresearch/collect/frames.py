@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ _SCAN_FROM: Final = 1 << 14
 _SHORT_RUN: Final = 16
 
 
+Bounds: TypeAlias = NDArray[np.int64] | Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Texts:
     """Neighbouring whole text messages.
@@ -47,8 +50,8 @@ class Texts:
     """
 
     payload: bytes
-    starts: NDArray[np.int64] | Sequence[int]
-    ends: NDArray[np.int64] | Sequence[int]
+    starts: Bounds
+    ends: Bounds
 
 
 class Splitter:
@@ -93,8 +96,8 @@ class Splitter:
             if not self._inside and data[at] == _TEXT:
                 if scan is None and size - at >= _SCAN_FROM:
                     scan = _Scan(data, self._longest)
-                run = scan.run(at) if scan is not None and scan.pays else None
-                run = run or _walk(data, at, self._longest)
+                found = scan.run(at) if scan is not None and scan.pays else None
+                run = found or _walk(data, at, self._longest)
                 if run is not None:
                     starts, ends = run
                     if handed < at:
@@ -172,7 +175,7 @@ class _Scan:
         self._breaks = np.append(np.flatnonzero(begins[1:] != ends[:-1]), len(begins) - 1)
         self.pays = len(begins) >= _SHORT_RUN * len(self._breaks)
 
-    def run(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    def run(self, at: int) -> tuple[Bounds, Bounds] | None:
         """Return starts and ends of the frames that follow each other from `at`, None if there is none."""
         first = int(np.searchsorted(self._begins, at))
         if first == len(self._begins) or self._begins[first] != at:
@@ -181,9 +184,11 @@ class _Scan:
         return self._starts[first : last + 1], self._ends[first : last + 1]
 
 
-def _walk(data: bytes, at: int, longest: int) -> tuple[list[int], list[int]] | None:
+def _walk(data: bytes, at: int, longest: int) -> tuple[Bounds, Bounds] | None:
     """Return starts and ends of the whole plain frames that follow each other from `at`, None if there is none."""
-    starts, ends, size = [], [], len(data)
+    starts: list[int] = []
+    ends: list[int] = []
+    size = len(data)
     while at + 2 <= size and data[at] == _TEXT:
         start, length = at + 2, data[at + 1]
         if length == _TWO_BYTES and at + 4 <= size:
