@@ -14,6 +14,8 @@ __all__ = ["Brake"]
 
 _PATIENCE: Final = 1.0
 """Most seconds of pausing in a row; a ping has 5 by default."""
+_A_READ: Final = 5 << 16
+"""Most bytes that one read brings: 256 KiB by either event loop, and what was held back of a message before it."""
 _GROWS: Final = 0.1
 """Seconds of patience that come back in a second. Under a load that never ends this is the share of time paused."""
 
@@ -24,13 +26,13 @@ class Brake:
     Parameters
     ----------
     limit
-        Bytes that the queue holds at most. Pausing begins at seven eighths of it, while what one more socket read
-        brings still fits, and ends at a half.
+        Bytes that the queue holds at most. Pausing begins while what one more socket read brings still fits, and
+        ends when half of that is held.
     """
 
     def __init__(self, limit: int) -> None:
-        self._high = limit - limit // 8
-        self._low = limit // 2
+        self._high = limit - min(_A_READ, limit // 2)
+        self._low = self._high // 2
         self._patience = _PATIENCE
         self._since = float("-inf")
         self.on = False

@@ -34,8 +34,8 @@ __all__ = ["Connection", "connection_type"]
 
 _log = logging.getLogger(__name__)
 
-_TESTED: Final = ((17, 0), (17, 4))
-"""First and last version of the library whose insides are known to be as expected here."""
+_TESTED: Final = ("17.4",)
+"""Versions of the library whose insides are known to be as expected here."""
 
 # Answers to pings that wait for a peer which does not read them; beyond that it is flooding us.
 _MOST_UNREAD: Final = 1 << 20
@@ -192,10 +192,8 @@ class Connection(ClientConnection):
     def _missing(self) -> str | None:
         """What the library is expected to have and has not, right after the opening handshake; None if nothing."""
         protocol = self.protocol
-        release = tuple(int(part) for part in version.split(".")[:2])
-        first, last = ((".".join(map(str, tested))) for tested in _TESTED)
-        if not _TESTED[0] <= release <= _TESTED[1]:
-            return f"websockets {version} is none of the versions tested, {first} to {last}"
+        if version not in _TESTED:
+            return f"websockets {version} is not among the versions tested, {', '.join(_TESTED)}"
         try:
             as_expected = (
                 _name(protocol.parser) == "parse"
