@@ -85,7 +85,7 @@ class Lap:
             message = trade_message(
                 symbol=symbols[which],
                 trade_id=FIRST_LAP * PER_SYMBOL + rank,
-                price=f"{60_000 / 10**which + steps[which, rank] / 100:.8f}",
+                price=f"{60_000 / 10**which * (1 + steps[which, rank] / 1e5):.8f}",
                 quantity=f"{sizes[number]:.8f}",
                 trade_time=millisecond,
                 event_time=millisecond,
