@@ -56,9 +56,10 @@ part = st.integers(0, 10**16 - 1)
 def test_decimals_are_exact(parts: list[tuple[int, int, int]]) -> None:
     """Both parts at full width, against Python's own decimals: not one bit of 128 is off."""
     parts = [(above, below % 10**length, length) for above, below, length in parts]
-    above, below = (np.array([row[i] for row in parts], dtype=np.uint64) for i in (0, 1))
-    column = decimals(above, below, np.array([length for *_, length in parts], dtype=np.int64))
+    above, below = (np.array([[row[i] for row in parts]] * 2, dtype=np.uint64) for i in (0, 1))
+    column, again = decimals(above, below, np.array([[length for *_, length in parts]] * 2, dtype=np.int64))
     column.validate(full=True)
+    assert again.equals(column)
     expected = [Decimal(f"{whole}.{behind:0{length}}" if length else whole) for whole, behind, length in parts]
     assert column.to_pylist() == expected
 
@@ -79,10 +80,18 @@ KNOWN = [b"BTCUSDT", b"ETHUSDT", b"T", b"1000SATSUSDT", b"1234567890123456", "å¸
 def test_known_names_are_found_and_no_others(texts: list[bytes], foreign: bytes) -> None:
     """A name is the whole text: neither its tail nor one with something before it."""
     memory, ends, lengths = laid_out(texts, foreign)
-    numbers, good = Names(KNOWN, words=2).numbers(memory, ends[0], lengths[0])
+    numbers, good = Names([(text,) for text in KNOWN], words=(2,)).numbers(memory, ends, lengths)
     assert good.tolist() == [text in KNOWN and len(text) <= 16 for text in texts]
     assert [KNOWN[n] for n, found in zip(numbers.tolist(), good.tolist(), strict=True) if found] == [
         text for text, found in zip(texts, good.tolist(), strict=True) if found
     ]
-    same = Names(KNOWN, words=3).are(memory, ends[0], lengths[0], np.full(len(texts), 5))
-    assert same.tolist() == [text == KNOWN[5] for text in texts]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KNOWN), st.sampled_from(KNOWN)), min_size=1), around)
+def test_a_name_of_two_texts_needs_both(pairs: list[tuple[bytes, bytes]], foreign: bytes) -> None:
+    """A symbol is known only on its own stream."""
+    firsts, seconds = ([pair[i] for pair in pairs] for i in (0, 1))
+    memory, ends, lengths = laid_out(firsts + seconds, foreign)
+    known = Names([(text, text) for text in KNOWN], words=(2, 3))
+    _, good = known.numbers(memory, ends.reshape(2, -1), lengths.reshape(2, -1))
+    assert good.tolist() == [first == second and len(first) <= 16 for first, second in pairs]

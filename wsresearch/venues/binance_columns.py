@@ -22,7 +22,7 @@ from wsresearch.venues.shape import Block, Found, Kind, Shape
 
 __all__ = ["WORTHWHILE", "Columnar", "Part", "trades_batch", "within"]
 
-WORTHWHILE = 160
+WORTHWHILE = 128
 """Messages from which on a look at all of them at once costs less than one by one; ``benchmarks.decode`` measures."""
 
 _SHAPES: Final = 4
@@ -107,12 +107,13 @@ class Columnar:
         Whether a message is a trade by its structure, whatever its values.
     """
 
-    __slots__ = ("_is_trade", "_names", "_shapes", "_streams", "_symbols", "_times", "_to_us")
+    __slots__ = ("_combined", "_is_trade", "_names", "_raw", "_shapes", "_times", "_to_us")
 
     def __init__(self, symbols: Sequence[str], *, times: range, to_us: int, is_trade: Callable[[bytes], bool]) -> None:
         self._names = pa.array(symbols, pa.string())
-        self._symbols = Names([symbol.encode() for symbol in symbols], words=2)
-        self._streams = Names([stream_name(symbol).encode() for symbol in symbols], words=3)
+        texts = [(symbol.encode(), stream_name(symbol).encode()) for symbol in symbols]
+        self._raw = Names([(symbol,) for symbol, _ in texts], words=(2,))
+        self._combined = Names(texts, words=(2, 3))
         self._times = times
         self._to_us = to_us
         self._is_trade = is_trade
@@ -167,31 +168,34 @@ class Columnar:
         numbers, readable = digits(memory, ends[numeric], lengths[numeric])
         whole = len(shape.whole)
         good = readable.all(axis=0) & ~has_leading_zero(numbers[:whole], lengths[numeric[:whole]]).any(axis=0)
-        number_of = dict(zip(numeric, numbers, strict=True))
-        trade_id, trade_time, event_time = (number_of[places[key][0]].view(np.int64) for key in "tTE")
+        row_of = {place: row for row, place in enumerate(numeric)}
+        trade_id, trade_time, event_time = (numbers[row_of[places[key][0]]].view(np.int64) for key in "tTE")
         good &= within(self._times, trade_time) & within(self._times, event_time)
-        decimal = []
-        for key in "pq":
-            above, below = number_of[places[key][0]], number_of[places[key][-1]]
-            good &= (above > 0) | (below > 0)
-            pointed = len(places[key]) > 1
-            decimal += [above, below, lengths[places[key][1]]] if pointed else [above, below * 0, lengths[0] * 0]
-        buyer_is_maker, readable = truths(memory, *_value(found, places["m"]))
+        pairs = [places[key] for key in "pq"]
+        above = numbers[[row_of[pair[0]] for pair in pairs]]
+        below = numbers[[row_of[pair[-1]] for pair in pairs]]
+        below_lengths = lengths[[pair[-1] for pair in pairs]]
+        for row, pair in enumerate(pairs):
+            if len(pair) == 1:  # without a point
+                below[row] = below_lengths[row] = 0
+        good &= ((above | below) > 0).all(axis=0)
+        buyer_is_maker, readable = truths(memory, ends[places["m"][0]], lengths[places["m"][0]])
         good &= readable
-        symbol, known = self._symbols.numbers(memory, *_value(found, places["s"]))
+        texts = [places[key][0] for key in ("s", "stream") if key in places]
+        symbol, known = (self._raw if len(texts) == 1 else self._combined).numbers(memory, ends[texts], lengths[texts])
         good &= known
-        if "stream" in places:
-            good &= self._streams.are(memory, *_value(found, places["stream"]), symbol)
 
-        columns = [found.rows, symbol, trade_id, trade_time, event_time, buyer_is_maker, *decimal]
+        rows = found.rows
         if not good.all():
-            columns = [column[good] for column in columns]
-        rows, symbol, trade_id, trade_time, event_time, buyer_is_maker, *decimal = columns
+            rows, symbol, buyer_is_maker = rows[good], symbol[good], buyer_is_maker[good]
+            trade_id, trade_time, event_time = trade_id[good], trade_time[good], event_time[good]
+            above, below, below_lengths = above[:, good], below[:, good], below_lengths[:, good]
+        price, quantity = decimals(above, below, below_lengths)
         batch = trades_batch(
             symbol=self._names.take(pa.array(symbol)),
             trade_id=trade_id,
-            price=decimals(*decimal[:3]),
-            quantity=decimals(*decimal[3:]),
+            price=price,
+            quantity=quantity,
             buyer_is_maker=buyer_is_maker,
             trade_us=trade_time * self._to_us,
             event_us=event_time * self._to_us,
@@ -199,7 +203,3 @@ class Columnar:
             connection=connection,
         )
         return rows, batch
-
-
-def _value(found: Found, place: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return found.ends[place[0]], found.lengths[place[0]]

@@ -58,13 +58,20 @@ def digits(memory: Words, ends: Positions, lengths: Positions) -> tuple[Words, M
     good : bool array, shape (k, n)
         Where there are 1 to `MOST_DIGITS` bytes and all of them are digits.
     """
-    numbers, good = _eight_digits(memory, ends, lengths)
-    good &= (lengths > 0) & (lengths <= MOST_DIGITS)
+    count = len(ends)
     long = np.flatnonzero((lengths > _WORD).any(axis=1))
-    if len(long):
-        upper, upper_good = _eight_digits(memory, ends[long] - _WORD, lengths[long] - _WORD)
-        numbers[long] += upper * _POWERS[_WORD]
-        good[long] &= upper_good
+    rows = np.concatenate([np.arange(count), long])
+    back = np.repeat(np.array([0, _WORD]), [count, len(long)])[:, None]
+    word = _cleared(memory[ends[rows] - (back + _WORD)] ^ _EIGHT_ZEROS, lengths[rows] - back)
+    readable = ((word + _ABOVE_NINE) | word) & _HIGHEST_BITS == 0
+    # Neighbours are joined three times over: digits to pairs, pairs to fours, fours to eight.
+    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    word = (word * np.uint64(10_000) + (word >> _HALF)) & _LOW
+    numbers, good = word[:count], readable[:count]
+    numbers[long] += word[count:] * _POWERS[_WORD]
+    good[long] &= readable[count:]
+    good &= (lengths > 0) & (lengths <= MOST_DIGITS)
     return numbers, good
 
 
@@ -73,19 +80,19 @@ def has_leading_zero(numbers: Words, lengths: Positions) -> Marks:
     return numbers < _POWERS.take(lengths - 1, mode="clip")
 
 
-def decimals(whole: Words, part: Words, part_lengths: Positions) -> pa.Array:
+def decimals(whole: Words, part: Words, part_lengths: Positions) -> list[pa.Array]:
     """Put numbers before and behind a point together, exactly.
 
     Parameters
     ----------
-    whole, part : shape (n,)
+    whole, part : shape (k, n)
         At most `MOST_DIGITS` digits each.
-    part_lengths : shape (n,)
+    part_lengths : shape (k, n)
         Digits behind the point.
 
     Returns
     -------
-    decimal128(38, 18) array, shape (n,)
+    list of k decimal128(38, 18) arrays, shape (n,)
     """
     # whole × 10^18 as 128 bits from four products of 32 bit halves, plus the part, which has less than 64 bits.
     scale = 10**_SCALE
@@ -93,90 +100,78 @@ def decimals(whole: Words, part: Words, part_lengths: Positions) -> pa.Array:
     high, low = whole >> _HALF, whole & _LOW
     middle = high * scale_low + (low * scale_low >> _HALF)
     rest = low * scale_high + (middle & _LOW)
-    both = np.empty((len(whole), 2), dtype="<u8")
     lower = whole * np.uint64(scale)
     added = lower + part * _POWERS.take(_SCALE - part_lengths, mode="clip")
-    both[:, 0] = added
-    both[:, 1] = high * scale_high + (middle >> _HALF) + (rest >> _HALF) + (added < lower)
-    return pa.Array.from_buffers(DECIMAL, len(whole), [None, pa.py_buffer(both)])
+    both = np.empty((*whole.shape, 2), dtype="<u8")
+    both[..., 0] = added
+    both[..., 1] = high * scale_high + (middle >> _HALF) + (rest >> _HALF) + (added < lower)
+    return [pa.Array.from_buffers(DECIMAL, len(column), [None, pa.py_buffer(column)]) for column in both]
 
 
 def truths(memory: Words, ends: Positions, lengths: Positions) -> tuple[Marks, Marks]:
     """Read JSON's ``true`` and ``false``; return the values, and where there is one of the two."""
-    word = _backwards(memory, ends, lengths)
+    word = _cleared(memory[ends - _WORD], lengths)
     true = (word == _TRUE) & (lengths == len("true"))
     return true, true | (word == _FALSE) & (lengths == len("false"))
 
 
 class Names:
-    """Texts that are known beforehand, told by their number.
+    """Known things, each with one text or several, told by their number.
 
     Parameters
     ----------
-    texts
-        All different. Those longer than `words` words are never found.
-    words
-        How far each text is looked at.
+    texts : shape (things, k)
+        The first text of each is another one.
+    words : shape (k,)
+        How many words each text may have; a thing with a longer one is never found.
     """
 
-    __slots__ = ("_keys", "_lengths", "_numbers", "_texts")
+    __slots__ = ("_back", "_keys", "_lengths", "_numbers", "_text", "_words")
 
-    def __init__(self, texts: Sequence[bytes], *, words: int) -> None:
-        size = words * _WORD
-        padded = b"".join(text.rjust(size, b"\0")[:size] for text in texts)
-        self._texts: list[Words] = list(np.ascontiguousarray(np.frombuffer(padded, "<u8").reshape(-1, words).T[::-1]))
-        self._lengths = np.array([len(text) if len(text) <= size else -1 for text in texts], dtype=np.int64)
-        keys = _mixed(self._texts)
+    def __init__(self, texts: Sequence[Sequence[bytes]], *, words: Sequence[int]) -> None:
+        sizes = [count * _WORD for count in words]
+        padded = b"".join(
+            text[-size:].rjust(size, b"\0") for row in texts for text, size in zip(row, sizes, strict=True)
+        )
+        self._words = np.ascontiguousarray(np.frombuffer(padded, "<u8").reshape(len(texts), sum(words)).T)
+        self._lengths = np.array([list(map(len, row)) for row in texts], dtype=np.int64).T
+        self._lengths[:, (self._lengths > np.array(sizes)[:, None]).any(axis=0)] = -1
+        self._text = np.repeat(np.arange(len(words)), words)
+        self._back = np.concatenate([np.arange(count)[::-1] for count in words])[:, None] * _WORD
+        keys = self._mixed(self._words)
         self._numbers = np.argsort(keys, kind="stable")
         self._keys = keys[self._numbers]
 
     def numbers(self, memory: Words, ends: Positions, lengths: Positions) -> tuple[NDArray[np.intp], Marks]:
-        """Return the number of the text at each place, and where there is one that is known; shape (n,)."""
-        seen = self._seen(memory, ends, lengths)
-        at = np.searchsorted(self._keys, _mixed(seen))
-        numbers = self._numbers.take(at, mode="clip")
-        return numbers, self._same(seen, lengths, numbers)
+        """Return the number of what has these texts, and where there is one.
 
-    def are(self, memory: Words, ends: Positions, lengths: Positions, numbers: NDArray[np.intp]) -> Marks:
-        """Tell where the text is the one with the number given; shape (n,)."""
-        return self._same(self._seen(memory, ends, lengths), lengths, numbers)
+        Parameters
+        ----------
+        memory, ends, lengths
+            As for `digits`, shape (k, n).
 
-    def _seen(self, memory: Words, ends: Positions, lengths: Positions) -> list[Words]:
-        return [_backwards(memory, ends - _WORD * i, lengths - _WORD * i) for i in range(len(self._texts))]
+        Returns
+        -------
+        numbers, good : shape (n,)
+        """
+        seen = _cleared(memory[ends[self._text] - (self._back + _WORD)], lengths[self._text] - self._back)
+        numbers = self._numbers.take(np.searchsorted(self._keys, self._mixed(seen)), mode="clip")
+        good: Marks = (self._words.take(numbers, axis=1) == seen).all(axis=0)
+        good &= (self._lengths.take(numbers, axis=1) == lengths).all(axis=0)
+        return numbers, good
 
-    def _same(self, seen: Sequence[Words], lengths: Positions, numbers: NDArray[np.intp]) -> Marks:
-        same: Marks = self._lengths.take(numbers) == lengths
-        for known, word in zip(self._texts, seen, strict=True):
-            same &= known.take(numbers) == word
-        return same
-
-
-def _mixed(words: Sequence[Words]) -> Words:
-    """One number for a text; two texts may share one, then the second is never found."""
-    mixed = words[0]
-    for word in words[1:]:
-        mixed = mixed ^ word * np.uint64(0x9E3779B97F4A7C15)
-    return mixed
-
-
-def _backwards(memory: Words, ends: Positions, lengths: Positions) -> Words:
-    """Return the last eight bytes of each text, the last byte highest, zeros in place of what it has not."""
-    return _cleared(memory[ends - _WORD], lengths)
+    def _mixed(self, words: Words) -> Words:
+        """One number for the first text; of two texts that share one the second is never found."""
+        mixed: Words = words[0]
+        for word in words[1 : int(np.count_nonzero(self._text == 0))]:
+            mixed = mixed * np.uint64(0x9E3779B97F4A7C15) ^ word
+        return mixed
 
 
 def _cleared(word: Words, lengths: Positions) -> Words:
+    """Put zeros in place of the bytes before a text's beginning, in the words at its end."""
     spare = np.maximum(_WORD - lengths, 0).view(np.uint64)
     spare *= _BITS
     word >>= spare  # by all 64 bits or more leaves zero
     word <<= spare
     return word
-
-
-def _eight_digits(memory: Words, ends: Positions, lengths: Positions) -> tuple[Words, Marks]:
-    word = _cleared(memory[ends - _WORD] ^ _EIGHT_ZEROS, lengths)
-    good = ((word + _ABOVE_NINE) | word) & _HIGHEST_BITS == 0
-    # Neighbours are joined three times over: digits to pairs, pairs to fours, fours to eight.
-    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
-    word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
-    word = (word * np.uint64(10_000) + (word >> _HALF)) & _LOW
-    return word, good
