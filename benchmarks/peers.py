@@ -119,7 +119,7 @@ def main() -> int:
             else:
                 count = max(1000, int(options.messages * peer.share))
                 heard = measured(pythons[peer], peer, count)
-                costs += [heard["cpu"] / heard["messages"] * 1e6] if heard else []
+                costs.extend([heard["cpu"] / heard["messages"] * 1e6] if heard else [])
     ours = median(results.pop(None))
     print(f"CPU seconds per million messages, median of {options.rounds} alternating rounds")
     print(f"{'ours, to sealed Parquet':36} {ours:10.2f}")

@@ -38,7 +38,7 @@ class Local(Binance):
     """The exchange at another address."""
 
     # It refuses ws:// until the connection object has been made.
-    websocket_endpoints = [WebsocketEndpoint(url.replace("ws://", "wss://"))]
+    websocket_endpoints = [WebsocketEndpoint(url.replace("ws://", "wss://"))]  # noqa: RUF012
 
     def connect(self):
         made = super().connect()

@@ -56,7 +56,7 @@ async def main():
     def take_or_fail(raw):
         try:
             take(raw)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()  # whoever calls us would go on as if nothing had happened
             os._exit(1)
 
