@@ -13,6 +13,7 @@ def main() -> int:
     """Run them; the exit code is the worst."""
     recording = [str(RECORDING)] if RECORDING.exists() else []
     jobs = [["benchmarks.rates", *recording]]
+    jobs += [[f"benchmarks.{name}"] for name in ("framing", "trickle", "latency", "recovery", "overload")]
     if recording:
         jobs.append(["benchmarks.recording", *recording])
     else:
