@@ -29,6 +29,10 @@ SHORT: Final = {
     "endtoend": ["--rounds", "1", "--messages", "300000"],
     "stalls": ["--rounds", "1", "--messages", "1000000"],
     "peers": ["--rounds", "1", "--messages", "100000"],
+    "trickle": ["--rounds", "1", "--seconds", "1"],
+    "latency": ["--seconds", "3"],
+    "recovery": ["--times", "10"],
+    "overload": ["--seconds", "5"],
     "opening": ["--rounds", "1", "--segments", "864"],
     "recording": [str(RECORDING), "--speed", "40", "--kills", "5"],
 }

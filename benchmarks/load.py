@@ -85,7 +85,7 @@ class Lap:
             message = trade_message(
                 symbol=symbols[which],
                 trade_id=FIRST_LAP * PER_SYMBOL + rank,
-                price=f"{60_000 / 10**which * (1 + steps[which, rank] / 1e5):.8f}",
+                price=f"{60_000 / 8**which * (1 + steps[which, rank] / 1e5):.8f}",
                 quantity=f"{sizes[number]:.8f}",
                 trade_time=millisecond,
                 event_time=millisecond,
@@ -281,7 +281,10 @@ def serve(options: argparse.Namespace) -> None:
                 if options.log:
                     np.save(options.log, log[:sent])
                 say(sent=sent, seconds=took, cpu=used)
-            client.farewell() if options.then == "close" else client.listen(1e9)
+            if options.then == "close":
+                client.farewell()
+            while not client.gone:
+                client.listen(1.0)
         lap.next()
 
 

@@ -160,19 +160,25 @@ class _Scan:
     __slots__ = ("_begins", "_breaks", "_ends", "_starts", "pays")
 
     def __init__(self, data: bytes, longest: int) -> None:
-        view = np.frombuffer(data, np.uint8)
-        begins = np.flatnonzero(view[:-3] == _TEXT)
-        begins = begins[view[begins + 1] <= _TWO_BYTES]
-        second = view[begins + 1].astype(np.int64)
-        two_bytes = second == _TWO_BYTES
-        lengths = np.where(two_bytes, view[begins + 2].astype(np.int64) << 8 | view[begins + 3], second)
-        starts = begins + 2 + 2 * two_bytes
+        size = len(data)
+        places = max(0, size - 3)
+        begins = np.flatnonzero(np.frombuffer(data, np.uint8)[:places] == _TEXT)
+        # The four bytes at every place as one number: a single look-up gets a whole header.
+        headers = np.ndarray((places,), ">u4", data, strides=(1,))[begins].astype(np.int64)
+        seconds = headers >> 16 & 0xFF
+        two_bytes = seconds == _TWO_BYTES
+        lengths = headers & 0xFFFF
+        if two_bytes.all():
+            starts = begins + 4
+        else:
+            lengths = np.where(two_bytes, lengths, seconds)
+            starts = begins + 2 + 2 * two_bytes
         ends = starts + lengths
-        whole = (lengths <= longest) & (ends <= len(data))
+        whole = (ends <= size) & (lengths <= longest) & (seconds <= _TWO_BYTES)
         if not whole.all():
             begins, starts, ends = begins[whole], starts[whole], ends[whole]
         self._begins, self._starts, self._ends = begins, starts, ends
-        self._breaks = np.append(np.flatnonzero(begins[1:] != ends[:-1]), len(begins) - 1)
+        self._breaks = np.concatenate([(begins[1:] != ends[:-1]).nonzero()[0], [len(begins) - 1]])
         self.pays = len(begins) >= _SHORT_RUN * len(self._breaks)
 
     def run(self, at: int) -> tuple[Bounds, Bounds] | None:
