@@ -1,18 +1,8 @@
 """What a sealed segment looks like as Parquet bytes, and whether such bytes hold what a journal holds; no file here.
 
-Measured on a recording of 19,904 real trades in one file:
-
-================================================== ============== ===========
-what                                               bytes a trade  CPU a trade
-================================================== ============== ===========
-pyarrow's defaults with zstd                       17.6           0.3 µs
-as here                                            9.9            0.2 µs
-as here, zstd level 6 instead of 3                 9.3            0.3 µs
-as here, prices plain instead of by dictionary     9.0            0.2 µs
-================================================== ============== ===========
-
-The last one turns round where prices return: twenty times as many trades at the same prices cost 7.3 bytes by
-dictionary and 7.7 plain. Prices of a longer segment do return, so they keep their dictionary.
+The encodings were chosen by ``benchmarks.encodings``, which changes one thing at a time on a long segment made of real
+trades: pyarrow's defaults take twice the bytes; higher levels of zstd win little and cost much; a price by dictionary
+wins over a plain one where prices return, as they do in a segment of minutes, and a quantity wins by far.
 """
 
 from __future__ import annotations

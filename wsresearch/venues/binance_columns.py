@@ -23,7 +23,7 @@ from wsresearch.venues.shape import Block, Found, Kind, Shape
 __all__ = ["WORTHWHILE", "Columnar", "Part", "trades_batch", "within"]
 
 WORTHWHILE = 128
-"""Messages from which on a look at all of them at once costs less than one by one; ``benchmarks.decode`` measures."""
+"""Messages from which on a look at all of them at once costs less than one by one; ``benchmarks.rates`` measures."""
 
 _SHAPES: Final = 4
 """Shapes kept; a venue has one for each kind of connection."""

@@ -76,8 +76,8 @@ def digits(memory: Words, ends: Positions, lengths: Positions) -> tuple[Words, M
 
 
 def has_leading_zero(numbers: Words, lengths: Positions) -> Marks:
-    """Tell which numbers are written with more digits than they need; a single zero counts as one of them."""
-    return numbers < _POWERS.take(lengths - 1, mode="clip")
+    """Tell which numbers are written with more digits than they need."""
+    return (numbers < _POWERS.take(lengths - 1, mode="clip")) & (lengths > 1)
 
 
 def decimals(whole: Words, part: Words, part_lengths: Positions) -> list[pa.Array]:
