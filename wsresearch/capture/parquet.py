@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from wsresearch.capture.guard import guarded
 from wsresearch.schema import SCHEMAS, TableName
 
-__all__ = ["ROW_GROUP_ROWS", "difference", "encode", "regroup"]
+__all__ = ["ROW_GROUP_ROWS", "difference", "encode", "regroup", "writer_options"]
 
 ROW_GROUP_ROWS: Final = 131_072
 """Rows of a row group. Smaller ones repeat their dictionaries (65,536: 6 % larger files), larger ones cost memory
@@ -51,7 +51,7 @@ def encode(name: TableName, blocks: Iterable[pa.Table], metadata: Mapping[bytes,
     """
     sink = pa.BufferOutputStream()
     schema = SCHEMAS[name].with_metadata(dict(metadata))
-    with pq.ParquetWriter(sink, schema, **_options(schema)) as writer:
+    with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
         for block in blocks:
             # In one piece: where pages end would otherwise depend on how the rows had come.
             writer.write_table(block.cast(schema).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
@@ -100,7 +100,7 @@ def difference(
         return f"it cannot be read: {' '.join(str(error).split())[:200]}"
 
 
-def _options(schema: pa.Schema) -> dict[str, Any]:
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Encodings by type: what rises or hardly changes as differences, what repeats by dictionary.
 
     Floats and booleans stay plain: a dictionary takes all NaN for one. `store_decimal_as_integer` would change

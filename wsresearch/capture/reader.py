@@ -238,7 +238,7 @@ class Reader:
             for place in self._places(table)
             if self._may_hold(place, window)
         ]
-        return pa.concat_tables([schema.empty_table(), *tables])
+        return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
 
     def _places(self, table: TableName) -> list[Place]:
         found = places(self._layout, table)
