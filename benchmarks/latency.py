@@ -19,10 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.collecting import Collecting
+from benchmarks.figures import Figure
 from benchmarks.load import serving
 from wsresearch.capture.reader import Reader
 
 LOOK = 0.001
+HARDEST = 50_000.0
 GOAL = "goal at 50,000/s: received p99 under 5 ms, visible p99 at most 120 ms"
 
 
@@ -60,6 +62,10 @@ def main() -> int:
         figures = [np.percentile(each, [50, 99, 100]) for each in latencies]
         cells = "".join(f"{a:15.2f} {b:8.2f} {c:8.2f}" for a, b, c in figures)
         print(f"{rate:12,.0f}{cells}   collector: {cpu:.1f} CPU s per million, starting and sealing included")
+        if rate == HARDEST:
+            for what, (_, p99, _), most in zip(("received", "visible"), figures, (5.0, 120.0), strict=True):
+                told = f"sent → {what} p99 at 50,000 messages/s"
+                Figure(what=told, target=f"{most:g} ms", value=f"{p99:.1f} ms", reached=p99 <= most).say()
     return 0
 
 

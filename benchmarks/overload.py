@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from benchmarks.collecting import Collecting
+from benchmarks.figures import Figure
 from benchmarks.load import serving
 from wsresearch.capture.reader import Reader
 from wsresearch.study import holes
@@ -56,6 +57,9 @@ def measure(seconds: float, folder: Path, *, tls: bool) -> float:
         end="",
     )
     print(f"{cpu:.2f} CPU s per million stored")
+    fine = all(checks.values())
+    what = f"overload{', TLS' if tls else ''}: bounded, drops counted, alive"
+    Figure(what=what, target="all", value=f"{mib:,.0f} MiB at most", reached=fine).say()
     for what, so in checks.items():
         if not so:
             print(f"       NOT SO: {what}")

@@ -20,7 +20,6 @@ __all__ = ["Splitter", "Texts"]
 _TEXT: Final = 0x81
 """First byte of a text frame that is a whole message, without reserved bits."""
 _FIN: Final = 0x80
-_MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _OPCODE: Final = 0x0F
 _CONTROL: Final = 8
@@ -210,10 +209,10 @@ def _walk(data: bytes, at: int, longest: int) -> tuple[Bounds, Bounds] | None:
 
 
 def _header_size(head: bytes | bytearray) -> int:
-    """Return how long a header is, as far as its first bytes tell."""
+    """Return how long a header is, as far as its first bytes tell; a server that masks is cut off by the library."""
     if len(head) < 2:
         return 2
-    return 2 + {_TWO_BYTES: 2, _EIGHT_BYTES: 8}.get(head[1] & _LENGTH, 0) + (4 if head[1] & _MASKED else 0)
+    return 2 + {_TWO_BYTES: 2, _EIGHT_BYTES: 8}.get(head[1] & _LENGTH, 0)
 
 
 def _payload_size(head: bytes | bytearray) -> int:

@@ -26,7 +26,7 @@ from wsresearch.collect.config import Config
 from wsresearch.collect.process import COLLECT, LAUNCH, as_told, start_detached
 from wsresearch.errors import WsresearchError
 
-__all__ = ["collect_here"]
+__all__ = ["collect_here", "keep_freed_memory"]
 
 _LOG_NAME: Final = "collector.log"
 _LOG_BYTES: Final = 4 << 20
@@ -86,12 +86,12 @@ def collect_here(
                     watching.cancel()
         return exit_code or (_ROWS_LOST if collector.unwritten_rows else 0)
 
-    _keep_freed_memory()
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to keep what is freed for the next block of messages; elsewhere nothing happens.
 
     Decoding a block takes about a megabyte of arrays for a millisecond. By default they go back to the system each
