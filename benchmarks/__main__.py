@@ -1,33 +1,130 @@
-"""``make bench``: every measurement, one after the other; recordings are used where they stand beside the project."""
+"""``make bench``: every measurement, one after the other; what they print is gathered in ``benchmarks/RESULTS.md``.
+
+``python -m benchmarks [--short] [--only NAME …] [--no-peers]``. The short version takes minutes and proves that
+everything runs; its figures mean little. Only the long one, on a machine with nothing else to do, writes the file,
+unless ``--out`` names another one.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib.metadata
+import os
+import platform
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-RECORDING = Path(__file__).resolve().parents[2] / "shared/recordings/binance/spot-btcusdt-trade-2024-08-08.txt.gz"
+from benchmarks.figures import Figure
+from benchmarks.rates import RECORDING
+
+RESULTS: Final = Path(__file__).resolve().parent / "RESULTS.md"
+SHORT: Final = {
+    "framing": ["--rounds", "1", "--seconds", "0.2"],
+    "rates": ["--rounds", "1"],
+    "encodings": ["--rounds", "1", "--rows", "200000"],
+    "endtoend": ["--rounds", "1", "--messages", "300000"],
+    "stalls": ["--rounds", "1", "--messages", "1000000"],
+    "peers": ["--rounds", "1", "--messages", "100000"],
+    "trickle": ["--rounds", "1", "--seconds", "1"],
+    "latency": ["--seconds", "3"],
+    "recovery": ["--times", "10"],
+    "overload": ["--seconds", "5"],
+    "opening": ["--rounds", "1", "--segments", "864"],
+    "hundred_million": ["--rows", "1000000", "--rounds", "1"],
+    "contention": ["--rounds", "1"],
+    "storm": ["--clients", "20000"],
+    "replay": ["--seeds", "2", "--span", "600"],
+    "two_hundred_faults": ["--count", "20"],
+    "noticed": [],
+    "panel": ["--seconds", "5", "--only", "20"],
+    "recording": [str(RECORDING), "--speed", "40", "--kills", "5"],
+}
+"""Every measurement, with what makes it short."""
+LONG: Final = {
+    "hundred_million": ["--rows", "10000000"],
+    "replay": ["--seeds", "20", "--span", "900"],
+    "recording": [str(RECORDING)],
+}
+LIBRARIES: Final = ("websockets", "uvloop", "numpy", "pyarrow", "msgspec")
 
 
 def main() -> int:
     """Run them; the exit code is the worst."""
-    recording = [str(RECORDING)] if RECORDING.exists() else []
-    jobs = [
-        ["benchmarks.rates", *recording],
-        ["benchmarks.hundred_million", "--rows", "10000000"],
-        ["benchmarks.contention"],
-        ["benchmarks.storm"],
-        ["benchmarks.replay", "--seeds", "20", "--span", "900"],
-        ["benchmarks.two_hundred_faults"],
-        ["benchmarks.noticed"],
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="minutes, to see that all of it runs")
+    parser.add_argument("--only", nargs="+", choices=list(SHORT), help="these measurements alone")
+    parser.add_argument("--no-peers", action="store_true", help="install and measure no other library")
+    parser.add_argument("--out", type=Path, help="where to write what was found")
+    options = parser.parse_args()
+    names = options.only or [name for name in SHORT if not (options.no_peers and name == "peers")]
+    sections, figures, worst = [], [], 0
+    for name in names:
+        if name == "recording" and not RECORDING.exists():
+            print("no recording beside the project: only made trades are measured")
+            continue
+        arguments = SHORT[name] if options.short else LONG.get(name, [])
+        print(f"\n=== {name}", flush=True)
+        code, lines = run([sys.executable, "-m", f"benchmarks.{name}", *arguments])
+        worst = max(worst, code)
+        figures += [figure for line in lines if (figure := Figure.heard(line))]
+        text = "".join(line for line in lines if Figure.heard(line) is None).strip()
+        failed = "" if not code else f"\n**It ended with exit code {code}.**\n"
+        sections.append(f"## {name}\n\n`python -m benchmarks.{name}`\n{failed}\n```text\n{text}\n```\n")
+    out = options.out or (None if options.short or options.only else RESULTS)
+    if out is not None:
+        out.write_text(document(figures, sections, short=options.short), encoding="utf-8")
+        print(f"\nwritten to {out.name}")
+    return worst
+
+
+def run(command: list[str]) -> tuple[int, list[str]]:
+    """Run a measurement, show what it prints as it comes, and return that with its exit code."""
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    return process.returncode, lines
+
+
+def document(figures: list[Figure], sections: list[str], *, short: bool) -> str:
+    """Put the results file together."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    rows = "".join(
+        f"| {f.what} | {f.target} | {f.value} | {'yes' if f.reached else f'**no**: {f.stopped_by}'} |\n"
+        for f in figures
+    )
+    return (
+        f"# Results\n\nWritten by `python -m benchmarks{' --short' if short else ''}` on {datetime.now(UTC):%Y-%m-%d};"
+        " not by hand. Each measurement alternates between what it compares in one run and prints medians: the ratios"
+        f" hold, the absolute numbers are those of this machine.\n\n- machine: {machine()}\n"
+        f"- Python {platform.python_version()}, {versions}\n\n"
+        f"| figure | target | found | reached |\n|---|---|---|---|\n{rows}\n" + "\n".join(sections)
+    )
+
+
+def machine() -> str:
+    """Say what kind of machine this is, and how much else it had to do."""
+    kinds = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
     ]
-    if recording:
-        jobs.append(["benchmarks.recording", *recording])
-    else:
-        print("no recording beside the project: only generated trades are measured")
-    jobs.append(["benchmarks.panel"])
-    return max(subprocess.run([sys.executable, "-m", *job], check=False).returncode for job in jobs)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    load = os.getloadavg()[2]
+    return (
+        f"{os.cpu_count()} cores of {kinds[0] if kinds else platform.machine()}, {memory:.0f} GiB, "
+        f"{platform.system()} {platform.release().split('-')[0]}; load over the last quarter of an hour {load:.1f}"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    began = time.monotonic()
+    status = main()
+    print(f"took {(time.monotonic() - began) / 60:.0f} min")
+    sys.exit(status)

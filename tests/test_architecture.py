@@ -26,7 +26,7 @@ ROOMS = {
 COMMON = {"errors", "schema", "safetext", "markup"}
 # Libraries that only one place may touch.
 KEPT_IN = {
-    "websockets": {"collect/transport.py", "lab/exchange.py"},
+    "websockets": {"collect/transport.py", "collect/connection.py", "lab/exchange.py"},
     "ipywidgets": {"notebook/panel.py"},
     "matplotlib": "notebook/",
     "typer": {"cli.py", "storm_command.py", "exchange_command.py"},

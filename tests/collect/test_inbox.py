@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsresearch.collect.inbox import Inbox
+from wsresearch.venues import Frames
 
 LIMIT = 200
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.binary(max_size=120)),
+        st.tuples(st.just("block"), st.lists(st.binary(max_size=120), max_size=6)),
         st.tuples(st.just("take"), st.integers(0, 5)),
         st.tuples(st.just("release"), st.integers(0, 3)),
         st.tuples(st.just("count"), st.none()),
@@ -32,6 +34,10 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tupl
             assert isinstance(value, bytes)
             inbox.put(value, len(put))
             put.append(value)
+        elif what == "block":
+            assert isinstance(value, list)
+            inbox.put_block(Frames.of(value, len(put)))
+            put += value
         elif what == "take":
             assert isinstance(value, int)
             taken = inbox.take(value)
@@ -57,7 +63,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tupl
 
 
 def waiting(inbox: Inbox) -> int:
-    return sum(len(message) for message, _ in inbox._waiting)
+    return sum(block.nbytes for block in inbox._blocks) + sum(map(len, inbox._singles))
 
 
 def test_each_message_keeps_its_time() -> None:
@@ -68,6 +74,17 @@ def test_each_message_keeps_its_time() -> None:
     taken = inbox.take(10)
     assert (list(taken), taken.recv_ns.tolist()) == ([b"12345", b"12345"], [100, 102])
     assert inbox.last_arrival_ns == 102
+
+
+def test_of_a_block_that_does_not_fit_the_beginning_is_kept() -> None:
+    """An overflow is one hole and no sieve; what is kept of a large read does not hold the rest of it in memory."""
+    inbox = Inbox(limit=10, on_arrival=lambda: None)
+    inbox.put_block(Frames.of([b"1234", b"5678", b"9abc", b"d"], 7))
+    taken = inbox.take(10)
+    assert list(taken) == [b"1234", b"5678"]
+    assert len(taken.payload) == 8
+    counted = inbox.count()
+    assert (counted.messages, counted.dropped, counted.dropped_bytes) == (4, 2, 5)
 
 
 def test_arrival_is_told_once_until_it_was_looked_at() -> None:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 
 from tests.collect.certificates import Certificates
 from tests.collect.rawserver import Peer, RawServer, Script, close_frame, frame, free_port, http, upgraded
@@ -37,8 +38,25 @@ OPEN_TIMEOUT = 400 * MS
 PING = 150 * MS
 
 
+DEFAULTS: dict[str, Any] = {"open_timeout": 5.0, "ping_interval": 20.0, "ping_timeout": 20.0}
+
+
+@pytest.fixture(params=["direct", "direct on uvloop", "recv"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of receiving, and the loop of the collector's process: no server may notice a difference."""
+
+    def on_uvloop(main: Coroutine[Any, Any, T]) -> T:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main)
+
+    monkeypatch.setitem(DEFAULTS, "direct", request.param != "recv")
+    if "uvloop" in request.param:
+        monkeypatch.setattr(asyncio, "run", on_uvloop)
+    return str(request.param)
+
+
 def transport(**options: Any) -> WebSocketTransport:
-    return WebSocketTransport(**({"open_timeout": 5.0, "ping_interval": 20.0, "ping_timeout": 20.0} | options))
+    return WebSocketTransport(**(DEFAULTS | options))
 
 
 async def dial(url: str, *, net: WebSocketTransport | None = None, inbox: Inbox | None = None) -> WebSocketLink:
@@ -1010,6 +1028,7 @@ def test_nothing_leaks() -> None:
 
             for url in urls:  # what is made once, is made
                 await one(url)
+            await asyncio.sleep(50 * MS)  # and what was closed, is gone
             before = held_now()
             for _ in range(20):
                 await asyncio.gather(*(one(url) for url in urls))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsresearch.schema import TRADES
-from wsresearch.venues import Decoded, Frames, IgnoredKind, NoticeKind, Reject, RejectKind, Vacant
+from wsresearch.venues import Decoded, Frames, IgnoredKind, NoticeKind, Reject, RejectKind, Vacant, binance_columns
 from wsresearch.venues.base import MAX_NOTICES, MAX_SAMPLE_BYTES, MAX_SAMPLES
 from wsresearch.venues.binance import SPOT, USDM
 from wsresearch.venues.binance_wire import (
@@ -30,6 +31,14 @@ from wsresearch.venues.binance_wire import (
 NOW = 1723161255342
 EXACT = Context(prec=76)
 BTC = SPOT.decoder(["btcusdt", "ethusdt"])
+
+
+@pytest.fixture(autouse=True, scope="module", params=[1, 10**9], ids=["by-column", "one-by-one"])
+def road(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here holds on both roads to a row, however short a block is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binance_columns, "WORTHWHILE", request.param)
+        yield
 
 
 def message(trade_id: int = 1, **changes: Any) -> bytes:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from wsresearch.venues.frames import Frames
+
+
+def positions(*numbers: int) -> NDArray[np.int64]:
+    return np.array(numbers, dtype=np.int64)
+
 
 messages = st.lists(st.binary(max_size=20), max_size=12)
 
@@ -35,15 +43,19 @@ def test_cutting_and_joining_loses_nothing(sent: list[bytes], first: int, second
     assert joined.recv_ns.tolist() == frames.recv_ns.tolist()
 
 
-def test_a_block_over_a_foreign_buffer_needs_no_copy_of_it() -> None:
-    """A splitter hands over its own memory and positions in it; bytes before and behind are left alone."""
-    buffer = memoryview(b"....abcd..")
-    frames = Frames(buffer, np.array([4, 5, 5, 8], dtype=np.int64), np.array([1, 2, 3], dtype=np.int64))
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_block_over_a_foreign_buffer_needs_no_copy_of_it(kind: Callable[[bytes], bytes]) -> None:
+    """A splitter hands over its own memory and positions in it; headers between the messages are left alone."""
+    buffer = kind(b"..\x81\x01a\x81\x00\x81\x03bcd..")
+    frames = Frames(buffer, positions(4, 7, 9), positions(5, 7, 12), positions(1, 2, 3))
     assert frames.payload is buffer
-    assert frames.messages() == [b"a", b"", b"bcd"]
+    assert frames.messages() == list(frames) == [b"a", b"", b"bcd"]
+    assert frames.nbytes == 4
+    assert bytes(frames.span()) == b"a\x81\x00\x81\x03bcd"
+    assert frames[1:].payload is buffer
     assert frames[1:].messages() == [b"", b"bcd"]
     assert frames[-1] == b"bcd"
-    assert Frames.concat([frames, frames[:1]]).messages() == [b"a", b"", b"bcd", b"a"]
+    assert Frames.concat([frames, frames[:0], frames[:1]]).messages() == [b"a", b"", b"bcd", b"a"]
 
 
 def test_one_receive_time_serves_all() -> None:
@@ -59,23 +71,28 @@ def test_nothing_is_a_block_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "offsets", "times", "says"),
+    ("starts", "ends", "times", "says"),
     [
-        (b"ab", [0, 2], [1, 2], "need 3 offsets"),
-        (b"ab", [0, 3], [1], "leave the payload of 2 bytes"),
-        (b"ab", [-1, 2], [1], "leave the payload of 2 bytes"),
+        ([0], [2], [1, 2], "must have one shape"),
+        ([0, 1], [2], [1], "must have one shape"),
+        ([0], [3], [1], "leave the payload of 2 bytes"),
+        ([-1], [2], [1], "leave the payload of 2 bytes"),
+        ([2, 0], [2, 1], [1, 2], "begins before the one in front of it ends"),
+        ([0, 1], [2, 2], [1, 2], "begins before the one in front of it ends"),
+        ([1, 1], [0, 2], [1, 2], "ends before it begins"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(payload: bytes, offsets: list[int], times: list[int], says: str) -> None:
+def test_parts_that_do_not_fit_are_refused(starts: list[int], ends: list[int], times: list[int], says: str) -> None:
     """A splitter with a mistake hears of it at once, not as garbled trades."""
     with pytest.raises(ValueError, match=says):
-        Frames(payload, np.array(offsets, dtype=np.int64), np.array(times, dtype=np.int64))
+        Frames(b"ab", positions(*starts), positions(*ends), positions(*times))
 
 
 def test_positions_must_be_64_bit() -> None:
     """Narrow positions would overflow on a large block."""
+    narrow = np.zeros(0, dtype=np.int32)
     with pytest.raises(ValueError, match="int64"):
-        Frames(b"", np.zeros(1, dtype=np.int32), np.zeros(0, dtype=np.int64))
+        Frames(b"", narrow, positions(), positions())
 
 
 def test_a_block_has_no_steps_and_no_far_side() -> None:

@@ -1,18 +1,8 @@
 """What a sealed segment looks like as Parquet bytes, and whether such bytes hold what a journal holds; no file here.
 
-Measured on a recording of 19,904 real trades in one file:
-
-================================================== ============== ===========
-what                                               bytes a trade  CPU a trade
-================================================== ============== ===========
-pyarrow's defaults with zstd                       17.6           0.3 µs
-as here                                            9.9            0.2 µs
-as here, zstd level 6 instead of 3                 9.3            0.3 µs
-as here, prices plain instead of by dictionary     9.0            0.2 µs
-================================================== ============== ===========
-
-The last one turns round where prices return: twenty times as many trades at the same prices cost 7.3 bytes by
-dictionary and 7.7 plain. Prices of a longer segment do return, so they keep their dictionary.
+The encodings were chosen by ``benchmarks.encodings``, which changes one thing at a time on a long segment made of real
+trades: pyarrow's defaults take twice the bytes; higher levels of zstd win little and cost much; a price by dictionary
+wins over a plain one where prices return, as they do in a segment of minutes, and a quantity wins by far.
 """
 
 from __future__ import annotations
@@ -26,7 +16,7 @@ import pyarrow.parquet as pq
 from wsresearch.capture.guard import guarded
 from wsresearch.schema import SCHEMAS, TableName
 
-__all__ = ["ROW_GROUP_ROWS", "difference", "encode", "regroup"]
+__all__ = ["ROW_GROUP_ROWS", "difference", "encode", "regroup", "writer_options"]
 
 ROW_GROUP_ROWS: Final = 131_072
 """Rows of a row group. Smaller ones repeat their dictionaries (65,536: 6 % larger files), larger ones cost memory
@@ -51,7 +41,7 @@ def encode(name: TableName, blocks: Iterable[pa.Table], metadata: Mapping[bytes,
     """
     sink = pa.BufferOutputStream()
     schema = SCHEMAS[name].with_metadata(dict(metadata))
-    with pq.ParquetWriter(sink, schema, **_options(schema)) as writer:
+    with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
         for block in blocks:
             # In one piece: where pages end would otherwise depend on how the rows had come.
             writer.write_table(block.cast(schema).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
@@ -100,7 +90,7 @@ def difference(
         return f"it cannot be read: {' '.join(str(error).split())[:200]}"
 
 
-def _options(schema: pa.Schema) -> dict[str, Any]:
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Encodings by type: what rises or hardly changes as differences, what repeats by dictionary.
 
     Floats and booleans stay plain: a dictionary takes all NaN for one. `store_decimal_as_integer` would change

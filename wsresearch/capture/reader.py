@@ -245,7 +245,7 @@ class Reader:
         symbols: Sequence[str] | None = None,
     ) -> pa.Table:
         schema, pieces = self._pieces(table, window, columns, symbols)
-        return pa.concat_tables([schema.empty_table(), *pieces])
+        return pa.concat_tables([pa.Table.from_batches([], schema), *pieces])
 
     def _pieces(
         self,

@@ -184,7 +184,7 @@ def recover(root: Path, *, disk: Disk = REAL_DISK) -> Recovered:
 def _seal(layout: Layout, segment: Segment, disk: Disk) -> tuple[Sealed | None, tuple[Path, ...], str | None]:
     """Seal, and tell what was sealed, what was moved into quarantine and what was wrong."""
     try:
-        survey = _survey(layout, segment)
+        survey, content = _read_through(layout, segment)
     except FileNotFoundError:
         return None, (), None
     moved: tuple[Path, ...] = ()
@@ -193,7 +193,6 @@ def _seal(layout: Layout, segment: Segment, disk: Disk) -> tuple[Sealed | None, 
     if len(survey.dates) == 1:
         (date,) = survey.dates
         path = layout.parquet_path(segment, date)
-        content = encode(segment.table, _blocks(layout, segment), survey.metadata)
         size_bytes = content.nbytes
         if os.path.lexists(path) and not _holds(path, content):
             moved += _quarantine(layout, segment, ((path, Suffix.PARQUET),), disk)
@@ -247,7 +246,8 @@ def _publish(
             disk.close(descriptor)
         found = _read_back(temporary)
         wrong = "other bytes" if found != content else None
-        wrong = wrong or difference(found, segment.table, _blocks(layout, segment), metadata)
+        with Follower(layout, segment) as follower:
+            wrong = wrong or difference(found, segment.table, _blocks(follower), metadata)
         if wrong:
             raise CaptureDamaged(
                 f"{segment} was written to {str(temporary)!r} and read back differently ({wrong}): "
@@ -260,14 +260,24 @@ def _publish(
     disk.rename(temporary, layout.parquet_path(segment, date))
 
 
-def _survey(layout: Layout, segment: Segment) -> _Survey:
+def _read_through(layout: Layout, segment: Segment) -> tuple[_Survey, memoryview]:
+    """Read a journal to the end of what is verified; return what there is to say of it, and its rows as Parquet."""
     rows = 0
     dates: set[Date] = set()
     with Follower(layout, segment) as follower:
-        while batches := follower.poll(max_rows=ROW_GROUP_ROWS):
-            rows += sum(batch.num_rows for batch in batches)
-            for batch in batches:
-                dates |= _dates(batch.column(TIME_COLUMN[segment.table]))
+
+        def blocks() -> Iterator[pa.Table]:
+            nonlocal rows
+            for block in _blocks(follower):
+                rows += block.num_rows
+                dates.update(_dates(block.column(TIME_COLUMN[segment.table])))
+                yield block
+
+        follower.poll(max_rows=0)  # the schema, whose metadata the Parquet file begins with
+        rest = blocks()
+        content = encode(segment.table, rest, follower.schema_metadata)
+        for _ in rest:
+            pass  # whatever was made of it, what is told is what the journal holds
         if follower.error is not None:
             raise follower.error
         problem = follower.problem or _trouble_behind(layout, follower)
@@ -275,21 +285,21 @@ def _survey(layout: Layout, segment: Segment) -> _Survey:
             problem = None  # cut off before the first byte, whatever became of the index
         elif rows and len(dates) != 1:
             problem = f"{segment}: {rows} rows of {len(dates)} dates, which no writer of ours makes"
-        return _Survey(rows=rows, dates=frozenset(dates), metadata=follower.schema_metadata, problem=problem)
+        survey = _Survey(rows=rows, dates=frozenset(dates), metadata=follower.schema_metadata, problem=problem)
+        return survey, content
 
 
-def _blocks(layout: Layout, segment: Segment) -> Iterator[pa.Table]:
-    """Read the verified rows of a journal again, a row group at a time."""
+def _blocks(follower: Follower) -> Iterator[pa.Table]:
+    """Read the verified rows of a journal, a row group at a time."""
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with Follower(layout, segment) as follower:
-            while found := follower.poll(max_rows=ROW_GROUP_ROWS):
-                yield from found
+        while found := follower.poll(max_rows=ROW_GROUP_ROWS):
+            yield from found
 
-    return regroup(batches(), segment.table)
+    return regroup(batches(), follower.segment.table)
 
 
-def _dates(time: pa.Array) -> set[Date]:
+def _dates(time: pa.ChunkedArray) -> set[Date]:
     ends = pc.min_max(time.cast(pa.int64()))
     days = {ends[end].as_py() // _NS_A_DAY for end in ("min", "max") if ends[end].is_valid}
     return {Date.fromordinal(_DAY_ZERO + day) for day in days}

@@ -7,6 +7,7 @@ What a whole capture holds, and whether it should hold more, is not asked here.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,14 +147,19 @@ def chosen(table: pa.Table, name: TableName, *, window: Window, symbols: Sequenc
         if not window.holds_all(ends["min"].value, ends["max"].value):
             kind = table.schema.field(time).type
             if window.since is not None:
-                mask = pc.greater_equal(table[time], pa.scalar(window.since, kind))
+                mask = pc.greater_equal(table[time], _moment(window.since, kind))
             if window.until is not None:
-                before = pc.less(table[time], pa.scalar(window.until, kind))
+                before = pc.less(table[time], _moment(window.until, kind))
                 mask = before if mask is None else pc.and_(mask, before)
     if symbols is not None:
         listed = pc.is_in(table["symbol"].cast(pa.string()), value_set=pa.array(symbols, pa.string()))
         mask = listed if mask is None else pc.and_(mask, listed)
     return table if mask is None else table.filter(mask)
+
+
+def _moment(ns: int, kind: pa.DataType) -> pa.Scalar:
+    """Return an instant as Arrow has it; `pa.scalar` imports pandas, which takes longer than reading ten minutes."""
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(ns.to_bytes(8, sys.byteorder, signed=True))])[0]
 
 
 def _filtered_by(name: TableName, window: Window, symbols: Sequence[str] | None) -> list[str]:

@@ -47,12 +47,17 @@ class IdSet:
 
     def within(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the intervals of what the set has in ``first..last``."""
+        if not self._lasts or self._lasts[-1] < first:
+            return []
         low, high = bisect_right(self._lasts, first - 1), bisect_right(self._firsts, last)
         pairs = zip(self._firsts[low:high], self._lasts[low:high], strict=True)
         return [(max(first, a), min(last, b)) for a, b in pairs]
 
     def add(self, first: int, last: int) -> None:
         """Add ``first..last``, joining whatever it touches."""
+        if self._lasts and self._lasts[-1] == first - 1:  # what nearly always happens
+            self._lasts[-1] = last
+            return
         low = bisect_right(self._lasts, first - 2)
         high = bisect_right(self._firsts, last + 1)
         if low < high:

@@ -2,6 +2,7 @@
 
 Messages count against the bound from the moment they are received until their rows are in the journal, however
 many stages lie between, so memory is bounded by one number and there is one place where something can be lost.
+They come and go as blocks; single ones are gathered into a block when somebody takes them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from wsresearch.venues.base import Frames
 
@@ -41,11 +44,15 @@ class Inbox:
         self.held_bytes = 0
         self.last_arrival_ns: int | None = None
         self._on_arrival = on_arrival
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting = 0
+        self._blocks: deque[Frames] = deque()
+        # Single messages that came after the last block; making a block of each would cost fifty times as much.
+        self._singles: list[bytes] = []
+        self._single_ns: list[int] = []
         self._counters = Counters()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._waiting
 
     def put(self, message: bytes, recv_ns: int) -> None:
         """Take one message, received at ``recv_ns`` (ns since 1970 UTC); never waits."""
@@ -59,15 +66,48 @@ class Inbox:
             counters.dropped_bytes += size
             return
         self.held_bytes += size
-        self._waiting.append((message, recv_ns))
-        if len(self._waiting) == 1:
-            self._on_arrival()
+        self._singles.append(message)
+        self._single_ns.append(recv_ns)
+        self._arrived(1)
+
+    def put_block(self, block: Frames) -> None:
+        """Take a block; from its first message on that does not fit, it is dropped. Never waits."""
+        if not len(block):
+            return
+        size = block.nbytes
+        counters = self._counters
+        counters.messages += len(block)
+        counters.bytes += size
+        self.last_arrival_ns = int(block.recv_ns[-1])
+        room = self.limit - self.held_bytes
+        if size > room:
+            sizes = np.cumsum(block.ends - block.starts)
+            fit = int(np.searchsorted(sizes, room, side="right"))
+            kept = int(sizes[fit - 1]) if fit else 0
+            counters.dropped += len(block) - fit
+            counters.dropped_bytes += size - kept
+            if not fit:
+                return
+            # A copy, lest the few that are kept and counted hold the many bytes in memory that are not.
+            block, size = Frames.of(block[:fit].messages(), block.recv_ns[:fit]), kept
+        self.held_bytes += size
+        self._close_singles()
+        self._blocks.append(block)
+        self._arrived(len(block))
 
     def take(self, most: int) -> Frames:
         """Hand on up to ``most`` messages, oldest first; they stay counted until :meth:`release`."""
-        count = min(most, len(self._waiting))
-        taken = [self._waiting.popleft() for _ in range(count)]
-        return Frames.of([message for message, _ in taken], [recv_ns for _, recv_ns in taken])
+        self._close_singles()
+        taken: list[Frames] = []
+        while self._blocks and most > 0:
+            block = self._blocks.popleft()
+            if len(block) > most:
+                self._blocks.appendleft(block[most:])
+                block = block[:most]
+            taken.append(block)
+            most -= len(block)
+        self._waiting -= sum(map(len, taken))
+        return Frames.concat(taken)
 
     def release(self, size: int) -> None:
         """``size`` bytes of payload are in the journal now, or were no market data."""
@@ -78,3 +118,13 @@ class Inbox:
         """Return what arrived since the last call."""
         counters, self._counters = self._counters, Counters()
         return counters
+
+    def _close_singles(self) -> None:
+        if self._singles:
+            self._blocks.append(Frames.of(self._singles, self._single_ns))
+            self._singles, self._single_ns = [], []
+
+    def _arrived(self, count: int) -> None:
+        before, self._waiting = self._waiting, self._waiting + count
+        if not before:
+            self._on_arrival()

@@ -12,10 +12,10 @@ Four rules keep one strange row from doing harm:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -115,6 +115,19 @@ class _Symbol:
     missing: IdSet = field(default_factory=IdSet)
     excused: IdSet = field(default_factory=IdSet)
 
+    def goes_on(self, first: int, last: int, *, newest: int, connection: int) -> bool:
+        """Take in ``first..last`` if they come in line, as nearly all do; else change nothing.
+
+        What comes in line needs no look at its rows, unless one of those ids came before and was not believed.
+        """
+        if self.high is None or first != self.high + 1 or self.seen.within(first, last):
+            return False
+        self.seen.add(first, last)
+        self.high, self.newest = last, max(self.newest, newest)
+        self.leapt = self.anew = None
+        self.connection, self.before_this_run = connection, False
+        return True
+
 
 class Ledger:
     """The ids of every symbol of a capture.
@@ -171,12 +184,21 @@ class Ledger:
         times = np.asarray(pc.fill_null(batch.column("trade_time").cast(pa.int64()), _NEVER))
         received = np.asarray(batch.column("recv_time").cast(pa.int64())) // 1000
         times = np.where(times <= received + _AHEAD_US, times, _NEVER)
-        for symbol, rows in _rows_by_symbol(batch.column("symbol")):
-            known = self._of(symbol)
-            if ids.null_count:
-                rows = rows[np.asarray(ids.is_valid())[rows]]  # noqa: PLW2901
-            if len(rows):
-                self._admit_symbol(known, rows, numbers[rows], times[rows], outcome)
+        rows = np.flatnonzero(np.asarray(ids.is_valid())) if ids.null_count else np.arange(len(ids))
+        named = batch.column("symbol")
+        encoded = (named.take(pa.array(rows)) if ids.null_count else named).dictionary_encode()
+        symbols = [self._of(name) for name in encoded.dictionary.to_pylist()]
+        # Symbol by symbol, in order within each; few symbols fit 16 bits, which NumPy sorts in linear time.
+        codes = np.asarray(encoded.indices)
+        order = np.argsort(codes.astype(np.int16) if len(codes) < 2**15 else codes, kind="stable")
+        rows, codes = rows[order], codes[order]
+        numbers, times = numbers[rows], times[rows]
+        for run in _runs(codes, numbers, times):
+            known = symbols[run.symbol]
+            if not known.goes_on(run.first, run.last, newest=run.newest, connection=connection):
+                self._admit_run(known, run.first, rows[run.begin : run.end], times[run.begin : run.end], outcome)
+        for known in symbols:
+            known.connection, known.before_this_run = connection, False
         for hole in outcome.open_holes():
             self._of(hole.symbol).missing.add(hole.first, hole.last)
         kept = batch if outcome.keep.all() else batch.filter(pa.array(outcome.keep))
@@ -189,28 +211,20 @@ class Ledger:
         )
 
     def _of(self, symbol: str) -> _Symbol:
-        return self._symbols.setdefault(symbol, _Symbol(name=symbol))
+        if symbol not in self._symbols:
+            self._symbols[symbol] = _Symbol(name=symbol)
+        return self._symbols[symbol]
 
-    def _admit_symbol(
-        self,
-        known: _Symbol,
-        rows: NDArray[np.int64],
-        numbers: NDArray[np.int64],
-        times: NDArray[np.int64],
-        outcome: _Outcome,
+    def _admit_run(
+        self, known: _Symbol, first: int, rows: NDArray[np.int64], times: NDArray[np.int64], outcome: _Outcome
     ) -> None:
-        in_line = known.high is not None and int(numbers[0]) == known.high + 1 and bool((np.diff(numbers) == 1).all())
-        first, last = int(numbers[0]), int(numbers[-1])
-        # What comes in line needs no look at its rows, unless one of those ids came before and was not believed.
-        if in_line and not known.seen.within(first, last):
-            known.seen.add(first, last)
-            known.high, known.newest = last, max(known.newest, int(times.max()))
-            known.leapt = known.anew = None
-        else:
-            for row, number, time in zip(rows.tolist(), numbers.tolist(), times.tolist(), strict=True):
-                outcome.keep[row] = self._admit_row(known, row, number, time, outcome)
-        known.connection = outcome.connection
-        known.before_this_run = False
+        """Take ids that rise by one from ``first`` row by row, until the rest comes in line."""
+        last = first + len(rows) - 1
+        for i, row in enumerate(rows.tolist()):
+            outcome.keep[row] = self._admit_row(known, row, first + i, int(times[i]), outcome)
+            rest = times[i + 1 :]
+            if len(rest) and known.goes_on(first + i + 1, last, newest=int(rest.max()), connection=outcome.connection):
+                return
 
     def _admit_row(self, known: _Symbol, row: int, number: int, time: int, outcome: _Outcome) -> bool:
         newest, high, anew = known.newest, known.high, known.anew
@@ -307,15 +321,23 @@ def _span(known: _Symbol, first: int, last: int, row: int, connection: int) -> S
     return Span(symbol=known.name, first=first, last=last, row=row, where=where, since=known.connection)
 
 
-def _rows_by_symbol(symbols: pa.Array) -> Iterable[tuple[str, NDArray[np.int64]]]:
-    """Yield each symbol with the positions of its rows, in order."""
-    encoded = symbols.dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    codes = np.asarray(encoded.indices)
-    if len(names) == 1:
-        yield names[0], np.arange(len(codes))
+class _Run(NamedTuple):
+    """Rows ``begin..end - 1`` of one symbol, whose ids rise by one from ``first`` to ``last``."""
+
+    symbol: int
+    first: int
+    last: int
+    newest: int
+    begin: int
+    end: int
+
+
+def _runs(codes: NDArray[np.int32], numbers: NDArray[np.int64], times: NDArray[np.int64]) -> Iterator[_Run]:
+    """Cut sorted rows into runs."""
+    if not len(codes):
         return
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    for code, name in enumerate(names):
-        yield name, order[bounds[code] : bounds[code + 1]]
+    breaks = (np.diff(numbers) != 1) | (np.diff(codes) != 0)
+    begins = np.append(0, np.flatnonzero(breaks) + 1)
+    ends = np.append(begins[1:], len(codes))
+    columns = (codes[begins], numbers[begins], numbers[ends - 1], np.maximum.reduceat(times, begins), begins, ends)
+    yield from map(_Run, *(column.tolist() for column in columns))

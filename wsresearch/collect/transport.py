@@ -12,10 +12,10 @@ import ssl
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -31,6 +31,7 @@ from websockets.exceptions import (
 from websockets.http11 import Response
 
 from wsresearch.collect.clock import Anchor
+from wsresearch.collect.connection import Connection, connection_type
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, place_of, reach
 from wsresearch.collect.seam import AttemptFailed
@@ -43,8 +44,6 @@ __all__ = ["WebSocketTransport"]
 
 _log = logging.getLogger(__name__)
 
-# Answers to pings that wait for a peer which does not read them; beyond that it is flooding us.
-_MOST_UNREAD: Final = 1 << 20
 # As many as a chain on one server can need; more is a loop.
 _REDIRECTS: Final = 3
 # Longest polite close when we stop; the promise is two seconds from any state.
@@ -62,6 +61,9 @@ class WebSocketTransport:
         Keepalive. A dead peer is noticed after at most their sum plus a second.
     max_size
         Longest message accepted, in bytes.
+    direct
+        Take messages out of the socket's bytes ourselves where the library allows; see
+        :class:`~wsresearch.collect.connection.Connection`. Else each comes by ``recv()``, which is slower.
 
     Notes
     -----
@@ -76,11 +78,13 @@ class WebSocketTransport:
         ping_interval: float = 5.0,
         ping_timeout: float = 5.0,
         max_size: int = 1 << 20,
+        direct: bool = True,
     ) -> None:
         self.open_timeout = open_timeout
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.max_size = max_size
+        self.direct = direct
         self._resolver = Resolver()
         self._tls: ssl.SSLContext | None = None
 
@@ -101,7 +105,7 @@ class WebSocketTransport:
         watch = Stopwatch(began, secure=url.startswith("wss:"))
         try:
             async with asyncio.timeout(self.open_timeout):
-                websocket = await self._follow(url, watch)
+                websocket = await self._follow(url, watch, anchor, inbox)
         except Exception as exc:
             # Whatever the attempt died of is a failure to record, decided on by the rules; it is never swallowed.
             during = watch.running
@@ -109,11 +113,11 @@ class WebSocketTransport:
             raise AttemptFailed(_failure_of_attempt(exc, during, anchor), watch.phases()) from exc
         return WebSocketLink(websocket, watch.phases(), anchor, inbox)
 
-    async def _follow(self, url: str, watch: Stopwatch) -> _Connection:
+    async def _follow(self, url: str, watch: Stopwatch, anchor: Anchor, inbox: Inbox) -> Connection:
         """Open a WebSocket, going where the same server sends us, a few times at most."""
         for _ in range(1 + _REDIRECTS):
             try:
-                return await self._open(url, watch)
+                return await self._open(url, watch, anchor, inbox)
             except (ValueError, InvalidURI) as exc:
                 # The library cannot follow a redirect on the socket we gave it, and says so with a ValueError; one
                 # that is written as http:// it does not understand, and says so while it handles the answer.
@@ -124,9 +128,10 @@ class WebSocketTransport:
                 watch.lap_rest()
         raise _RedirectError(f"redirected more than {_REDIRECTS} times")
 
-    async def _open(self, url: str, watch: Stopwatch) -> _Connection:
+    async def _open(self, url: str, watch: Stopwatch, anchor: Anchor, inbox: Inbox) -> Connection:
         place = place_of(url)
         sock = await reach(place, watch, self._resolver)
+        create = connection_type(watch=watch, peer=peer_name(sock), anchor=anchor, inbox=inbox, direct=self.direct)
         try:
             websocket = await connect(
                 url,
@@ -139,13 +144,13 @@ class WebSocketTransport:
                 ping_timeout=self.ping_timeout,
                 close_timeout=_CLOSE_TIMEOUT,
                 max_size=self.max_size,
-                create_connection=_connection_type(watch, peer_name(sock)),
+                create_connection=create,
             )
         except BaseException:
             sock.close()
             raise
         watch.lap("upgrade")
-        assert isinstance(websocket, _Connection)
+        assert isinstance(websocket, Connection)
         return websocket
 
     def _trust(self) -> ssl.SSLContext:
@@ -161,7 +166,7 @@ class WebSocketTransport:
 class WebSocketLink:
     """An open WebSocket of the ``websockets`` library; see :class:`wsresearch.collect.seam.Link`."""
 
-    def __init__(self, websocket: _Connection, phases: Phases, anchor: Anchor, inbox: Inbox) -> None:
+    def __init__(self, websocket: Connection, phases: Phases, anchor: Anchor, inbox: Inbox) -> None:
         self.phases = phases
         self.peer = websocket.peer
         self.clock_offset = _clock_offset(websocket.response)
@@ -173,7 +178,7 @@ class WebSocketLink:
     @property
     def ping_rtt(self) -> float | None:
         """Seconds of the newest ping's round trip, None before the first."""
-        return self._websocket.latency or None
+        return self._websocket.round_trip
 
     async def lost(self) -> tuple[Failure, float]:
         """Wait for the end; see :meth:`Link.lost`."""
@@ -220,58 +225,6 @@ class WebSocketLink:
                 put(message, wall(monotonic()))
         except ConnectionClosed as exc:
             return _failure_of_close(exc)
-
-
-class _Connection(ClientConnection):
-    """Tells when TLS is done and when a closing handshake has begun, which the library keeps to itself."""
-
-    stopwatch: Stopwatch
-    peer: str
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.ending = asyncio.Event()
-        self.farewell = asyncio.Event()
-        self.leaving = False
-        self._answered_wrongly = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if transport.get_extra_info("ssl_object") is not None:
-            self.stopwatch.lap("tls")
-        super().connection_made(transport)
-
-    async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            await super().handshake(*args, **kwargs)
-        except InvalidMessage as exc:
-            # The library speaks of an EOF where a line does not end as HTTP's do, and where there was a reset.
-            if not isinstance(exc.__cause__, EOFError):
-                raise
-            if self._answered_wrongly:
-                raise InvalidMessage("the answer is not HTTP") from None
-            if isinstance(self.connection_exc, ConnectionResetError):
-                raise self.connection_exc from exc
-            raise
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.protocol.handshake_exc is not None:
-            self._answered_wrongly = True
-            self.transport.abort()  # the library would wait for the peer to leave
-        elif self.protocol.close_expected():
-            if self.protocol.close_rcvd is not None:
-                self.farewell.set()
-            if not self.leaving or self.farewell.is_set():  # our own goodbye is heard out
-                self.ending.set()
-        elif self.transport.get_write_buffer_size() > _MOST_UNREAD:
-            # Each ping is answered at once, and with a full buffer the library's keepalive waits for ever.
-            self.set_connection_exc(ProtocolError("the peer sends pings and does not read the answers"))
-            self.transport.abort()
-
-
-def _connection_type(watch: Stopwatch, peer: str) -> type[_Connection]:
-    """Return a connection class that reports to this attempt's stopwatch."""
-    return type("_TimedConnection", (_Connection,), {"stopwatch": watch, "peer": peer})
 
 
 class _RedirectError(ConnectionError):

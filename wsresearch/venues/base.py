@@ -150,7 +150,10 @@ class Decoded:
 
 
 class Decoder(ABC):
-    """Turns what one connection says into rows; holds what was subscribed to and changes in nothing."""
+    """Turns what one connection says into rows; holds what was subscribed to.
+
+    What it remembers beside that changes how long decoding takes, never what comes out.
+    """
 
     __slots__ = ()
 

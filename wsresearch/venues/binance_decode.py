@@ -2,10 +2,11 @@
 
 Not here: urls and limits (:mod:`~wsresearch.venues.binance`), writing messages, splitting bytes into them.
 
-A message is a trade if, and only if, the typed parser below takes it and the column checks pass its values.
-There is no second road to a row, so that a block and its messages one by one decode to the same. What it does
-not take gets a name from :mod:`~wsresearch.venues.binance_name`: a notice, an event of no concern, or the
-first reason why it is refused.
+A message is a trade if, and only if, the typed parser below takes it and the column checks pass its values. What
+it does not take gets a name from :mod:`~wsresearch.venues.binance_name`: a notice, an event of no concern, or the
+first reason why it is refused. Long blocks go through :mod:`~wsresearch.venues.binance_columns` first, which reads
+a good trade to the same row and leaves everything else to the parser: a block and its messages one by one decode
+to the same.
 
 Two freedoms of JSON are granted as every parser of it does: unknown keys are passed over, and of a key that
 occurs twice the last value counts.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -23,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wsresearch.schema import TRADES
 from wsresearch.venues.base import (
     MAX_NOTICES,
     MAX_SAMPLE_BYTES,
@@ -37,6 +37,7 @@ from wsresearch.venues.base import (
     RejectKind,
     Vacant,
 )
+from wsresearch.venues.binance_columns import Columnar, Part, trades_batch, within
 from wsresearch.venues.binance_name import UNREADABLE, Finding, name_message
 from wsresearch.venues.binance_wire import Unit, stream_name
 from wsresearch.venues.checks import MAX_INT64, is_zero, plausible_times, positive_decimals
@@ -49,11 +50,6 @@ _MAX_MESSAGE_BYTES: Final = 1 << 20
 
 _NO_TRADE: Final = "NA"
 """Execution type of a futures placeholder."""
-
-_MICROSECONDS: Final = pa.timestamp("us", tz="UTC")
-_NANOSECONDS: Final = pa.timestamp("ns", tz="UTC")
-_SIDES: Final = pa.array(["buy", "sell"])
-"""The taker's side by ``m``: when the buyer was the maker, the taker sold."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 
@@ -120,9 +116,10 @@ class _Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
-    """The rows of a block; which of the typed trades are none of them, and why; the placeholders' ids."""
+    """The rows of a block; which typed trades they are; why others are none of them; the placeholders' ids."""
 
     batch: pa.RecordBatch
+    good: NDArray[np.bool_]
     refused: dict[int, RejectKind] = field(default_factory=dict)
     vacant: Sequence[Vacant] = ()
 
@@ -139,16 +136,32 @@ class BinanceDecoder(Decoder):
         outside the plausible range (see `checks.plausible_times`) and are refused.
     """
 
-    __slots__ = ("_pairs", "_streams", "_times", "_to_us")
+    __slots__ = ("_columnar", "_pairs", "_streams", "_times", "_to_us")
 
     def __init__(self, symbols: Sequence[str], *, unit: Unit = Unit.MILLISECOND) -> None:
         self._streams = {symbol: stream_name(symbol) for symbol in symbols}
         self._pairs = frozenset((stream, symbol) for symbol, stream in self._streams.items())
         self._times = plausible_times(unit.per_second)
         self._to_us = 1_000_000 // unit.per_second
+        self._columnar = Columnar(symbols, times=self._times, to_us=self._to_us, is_trade=_is_trade)
 
     def decode(self, frames: Frames, *, connection: int) -> Decoded:
         """Decode a block; see :meth:`Decoder.decode`."""
+        parts = list(self._columnar.read(frames, connection=connection))
+        if not parts:
+            return self._one_by_one(frames, connection)[0]
+        left = np.ones(len(frames), dtype=np.bool_)
+        for part in parts:
+            left[part.rows] = False
+        if not left.any():
+            return Decoded(batch=_in_order(parts))
+        rest = np.flatnonzero(left)
+        others = Frames(frames.payload, frames.starts[rest], frames.ends[rest], frames.recv_ns[rest])
+        decoded, kept = self._one_by_one(others, connection)
+        return replace(decoded, batch=_in_order([*parts, Part(rows=rest[kept], batch=decoded.batch)]))
+
+    def _one_by_one(self, frames: Frames, connection: int) -> tuple[Decoded, NDArray[np.intp]]:
+        """Decode a block by parsing each message; return also which of them are rows."""
         messages = frames.messages()
         barred = _barred(frames, messages)
         readable = messages
@@ -156,13 +169,9 @@ class BinanceDecoder(Decoder):
             readable = [b"" if i in barred else message for i, message in enumerate(messages)]
         parsed = self._parse(readable)
         rows = [row for row in parsed if row is not None]
-        if len(rows) == len(parsed):
-            columns = self._columns(rows, frames.recv_ns, connection)
-            refused = columns.refused
-        else:
-            index = np.flatnonzero([row is not None for row in parsed])
-            columns = self._columns(rows, frames.recv_ns[index], connection)
-            refused = {int(index[row]): kind for row, kind in columns.refused.items()}
+        typed = np.flatnonzero([row is not None for row in parsed])
+        columns = self._columns(rows, frames.recv_ns[typed], connection)
+        refused = {int(typed[row]): kind for row, kind in columns.refused.items()}
         report = _Report(frames.recv_ns)
         if len(rows) < len(parsed) or refused:
             for i, row in enumerate(parsed):
@@ -175,7 +184,7 @@ class BinanceDecoder(Decoder):
                     report.add(i, messages[i], finding)
         if columns.vacant:
             report.ignored[IgnoredKind.PLACEHOLDER] += len(columns.vacant)
-        return Decoded(
+        decoded = Decoded(
             batch=columns.batch,
             rejected=dict(report.rejected),
             samples=report.samples,
@@ -183,6 +192,7 @@ class BinanceDecoder(Decoder):
             ignored=dict(report.ignored),
             vacant=columns.vacant,
         )
+        return decoded, typed[columns.good]
 
     def _parse(self, messages: Sequence[bytes]) -> list[_Envelope | None]:
         """Return each message as a typed trade, None where it is not one."""
@@ -217,28 +227,24 @@ class BinanceDecoder(Decoder):
         price_good, quantity_good = value_good[: len(trades)], value_good[len(trades) :]
         trade_time = np.array([trade.T for trade in trades], dtype=np.int64)
         event_time = np.array([trade.E for trade in trades], dtype=np.int64)
-        time_good = _within(self._times, trade_time) & _within(self._times, event_time)
+        time_good = within(self._times, trade_time) & within(self._times, event_time)
         symbol_good = self._subscribed(streams, symbols)
         placeholder = _placeholders(trades) & symbol_good & time_good
 
-        batch = pa.RecordBatch.from_arrays(
-            [
-                pa.array(symbols, pa.string()),
-                pa.array(np.array(ids, dtype=np.int64)),
-                price,
-                quantity,
-                _SIDES.take(pa.array(np.array([trade.m for trade in trades], dtype=np.int8))),
-                pa.array(trade_time * self._to_us).view(_MICROSECONDS),
-                pa.array(event_time * self._to_us).view(_MICROSECONDS),
-                pa.array(recv_ns).view(_NANOSECONDS),
-                pa.array(np.full(len(trades), connection, dtype=np.int32)),
-                pa.array(np.zeros(len(trades), dtype=np.bool_)),
-            ],
-            schema=TRADES,
+        batch = trades_batch(
+            symbol=pa.array(symbols, pa.string()),
+            trade_id=np.array(ids, dtype=np.int64),
+            price=price,
+            quantity=quantity,
+            buyer_is_maker=np.array([trade.m for trade in trades], dtype=np.bool_),
+            trade_us=trade_time * self._to_us,
+            event_us=event_time * self._to_us,
+            recv_ns=recv_ns,
+            connection=connection,
         )
         good = symbol_good & price_good & quantity_good & time_good
         if good.all():
-            return _Columns(batch=batch)
+            return _Columns(batch=batch, good=good)
         refused: dict[int, RejectKind] = {}
         for row in np.flatnonzero(~good & ~placeholder).tolist():
             # In the order of RejectKind: the first reason is the one that counts.
@@ -251,7 +257,7 @@ class BinanceDecoder(Decoder):
             else:
                 refused[row] = RejectKind.TIME
         vacant = [Vacant(symbol=symbols[i], trade_id=ids[i]) for i in np.flatnonzero(placeholder).tolist()]
-        return _Columns(batch=batch.filter(pa.array(good)), refused=refused, vacant=vacant)
+        return _Columns(batch=batch.filter(pa.array(good)), good=good, refused=refused, vacant=vacant)
 
     def _subscribed(self, streams: Sequence[str], symbols: Sequence[str]) -> NDArray[np.bool_]:
         pairs = self._pairs
@@ -260,19 +266,28 @@ class BinanceDecoder(Decoder):
         return np.array([pair in pairs for pair in zip(streams, symbols, strict=True)], dtype=np.bool_)
 
 
-def _within(bounds: range, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return (times >= bounds.start) & (times < bounds.stop)
+def _in_order(parts: Sequence[Part]) -> pa.RecordBatch:
+    """Put the rows of several parts into the order of their messages."""
+    if len(parts) == 1:
+        return parts[0].batch
+    batch = pa.concat_batches([part.batch for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    return batch if (np.diff(rows) > 0).all() else batch.take(pa.array(np.argsort(rows)))
+
+
+def _is_trade(message: bytes) -> bool:
+    return _is_utf8(message) and (_other_form(message, tried=_ENVELOPE) or _other_form(message, tried=_RAW)) is not None
 
 
 def _barred(frames: Frames, messages: Sequence[bytes]) -> dict[int, RejectKind]:
     """Return the messages that are not to be parsed at all, with the reason."""
     barred: dict[int, RejectKind] = {}
-    if len(messages) and int(np.diff(frames.offsets).max()) > _MAX_MESSAGE_BYTES:
+    if len(messages) and int((frames.ends - frames.starts).max()) > _MAX_MESSAGE_BYTES:
         barred = {i: RejectKind.SIZE for i, m in enumerate(messages) if len(m) > _MAX_MESSAGE_BYTES}
-    # The typed parser skips unknown values without looking at their bytes. One pass over the block settles
-    # it for all: a message that begins or ends inside a character is no JSON anyway.
-    block = frames.block()
-    if not (block.isascii() or _is_utf8(block)):
+    # The typed parser skips unknown values without looking at their bytes. One pass over all messages settles
+    # it for all: one that begins or ends inside a character is no JSON anyway.
+    together = b"".join(messages)
+    if not (together.isascii() or _is_utf8(together)):
         barred |= {i: RejectKind.JSON for i, m in enumerate(messages) if i not in barred and not _is_utf8(m)}
     return barred
 

@@ -34,7 +34,8 @@ MAX_INT64: Final = 2**63 - 1
 _PLAIN_TEXT: Final = r"[0-9]{1,20}(?:\.[0-9]{1,18})?"
 _PLAIN_COLUMN: Final = rf"\A{_PLAIN_TEXT}\z"
 _PLAIN: Final = re.compile(_PLAIN_TEXT)
-_ZERO: Final = pa.scalar(0, DECIMAL)
+# From bytes: pyarrow imports pandas, which takes longer than all else, as soon as it is handed Python's values.
+_ZERO: Final = pa.Array.from_buffers(DECIMAL, 1, [None, pa.py_buffer(bytes(16))])[0]
 
 _EARLIEST: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
 _LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())

@@ -1,14 +1,14 @@
-"""A block of received messages: their bytes back to back, where each begins, and when each arrived.
+"""A block of received messages: the bytes they came in, where each begins and ends, and when each arrived.
 
-Not here: how they were received, and what they mean. No Python object per message is needed to make or
-to pass one on, so that a splitter may hand over a whole socket read at once.
+Not here: how they were received, and what they mean. What lies between two messages (the headers of their
+frames) may be anything, so that a splitter hands over a whole socket read as it came: no Python object per
+message and no copy is needed to make a block, to cut one or to pass one on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -23,74 +23,85 @@ class Frames:
 
     Parameters
     ----------
-    payload : bytes or memoryview
-        The messages back to back, nothing between them; may be longer than what `offsets` covers.
-    offsets : int64 array, shape (n + 1,)
-        Message ``i`` is ``payload[offsets[i]:offsets[i + 1]]``; never falling.
+    payload : bytes, bytearray or memoryview
+        Holds the messages, in order; whoever made it changes it no more.
+    starts, ends : int64 array, shape (n,)
+        Message ``i`` is ``payload[starts[i]:ends[i]]``; it begins where the one before it ends, or later.
     recv_ns : int64 array, shape (n,)
         When each arrived, nanoseconds since 1970 UTC.
 
     Raises
     ------
     ValueError
-        When the three do not fit each other (a mistake of the caller, never of the venue).
+        When the four do not fit each other (a mistake of the caller, never of the venue).
     """
 
-    payload: bytes | memoryview
-    offsets: NDArray[np.int64]
+    payload: bytes | bytearray | memoryview
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
     recv_ns: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        offsets, count = self.offsets, len(self.recv_ns)
-        if offsets.dtype != np.int64 or self.recv_ns.dtype != np.int64:
-            raise ValueError(f"offsets and recv_ns must be int64, not {offsets.dtype} and {self.recv_ns.dtype}")
-        if offsets.shape != (count + 1,):
-            raise ValueError(f"{count} receive times need {count + 1} offsets, not shape {offsets.shape}")
-        if offsets[0] < 0 or offsets[-1] > len(self.payload):
-            raise ValueError(f"offsets {offsets[0]}..{offsets[-1]} leave the payload of {len(self.payload)} bytes")
+        starts, ends, times = self.starts, self.ends, self.recv_ns
+        if not (starts.dtype == ends.dtype == times.dtype == np.int64):
+            raise ValueError(
+                f"starts, ends and recv_ns must be int64, not {starts.dtype}, {ends.dtype} and {times.dtype}"
+            )
+        if starts.ndim != 1 or not (starts.shape == ends.shape == times.shape):
+            raise ValueError(f"starts {starts.shape}, ends {ends.shape} and recv_ns {times.shape} must have one shape")
+        if not len(times):
+            return
+        if starts[0] < 0 or ends[-1] > len(self.payload):
+            raise ValueError(f"messages {starts[0]}..{ends[-1]} leave the payload of {len(self.payload)} bytes")
+        if (ends < starts).any() or (starts[1:] < ends[:-1]).any():
+            raise ValueError("a message ends before it begins, or begins before the one in front of it ends")
 
     @classmethod
     def of(cls, messages: Sequence[bytes], recv_ns: Sequence[int] | NDArray[np.int64] | int) -> Frames:
         """Make a block of single messages; one receive time may serve all of them."""
-        offsets = np.zeros(len(messages) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, messages), dtype=np.int64, count=len(messages)), out=offsets[1:])
+        lengths = np.fromiter(map(len, messages), dtype=np.int64, count=len(messages))
+        ends = np.cumsum(lengths)
         if isinstance(recv_ns, int):
             times = np.full(len(messages), recv_ns, dtype=np.int64)
         else:
             times = np.array(recv_ns, dtype=np.int64)
-        return cls(b"".join(messages), offsets, times)
+        return cls(b"".join(messages), ends - lengths, ends, times)
 
     @classmethod
     def concat(cls, blocks: Sequence[Frames]) -> Frames:
-        """Make one block of several, in the order given."""
+        """Make one block of several, in the order given; copies their bytes unless there is one only."""
         if len(blocks) == 1:
             return blocks[0]
-        lengths = [np.diff(block.offsets) for block in blocks]
-        offsets = np.zeros(sum(map(len, blocks)) + 1, dtype=np.int64)
-        if lengths:
-            np.cumsum(np.concatenate(lengths), out=offsets[1:])
-        times = [block.recv_ns for block in blocks]
+        spans = [block.span() for block in blocks]
+        shifts, length = [], 0
+        for block, span in zip(blocks, spans, strict=True):
+            shifts.append(length - (int(block.starts[0]) if len(block) else 0))
+            length += len(span)
+        none = [np.empty(0, dtype=np.int64)]
         return cls(
-            b"".join([block.block() for block in blocks]),
-            offsets,
-            np.concatenate(times) if times else np.empty(0, dtype=np.int64),
+            b"".join(spans),
+            np.concatenate(none + [block.starts + shift for block, shift in zip(blocks, shifts, strict=True)]),
+            np.concatenate(none + [block.ends + shift for block, shift in zip(blocks, shifts, strict=True)]),
+            np.concatenate(none + [block.recv_ns for block in blocks]),
         )
 
-    def block(self) -> bytes:
-        """Return the bytes that `offsets` covers, copied only where they must be."""
-        start, stop = int(self.offsets[0]), int(self.offsets[-1])
-        return bytes(self.payload[start:stop])
+    def span(self) -> memoryview:
+        """Return the bytes from the first message's beginning to the last one's end, what lies between included."""
+        if not len(self):
+            return memoryview(b"")
+        return memoryview(self.payload)[int(self.starts[0]) : int(self.ends[-1])]
 
     def messages(self) -> list[bytes]:
         """Return every message as its own object; costs about 0.1 µs each."""
-        block, start = self.block(), int(self.offsets[0])
-        bounds = (self.offsets - start).tolist() if start else self.offsets.tolist()
-        return [block[begin:end] for begin, end in pairwise(bounds)]
+        span = bytes(self.span())
+        first = self.starts[:1]
+        bounds = zip((self.starts - first).tolist(), (self.ends - first).tolist(), strict=True)
+        return [span[start:end] for start, end in bounds]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all messages together."""
-        return int(self.offsets[-1] - self.offsets[0])
+        """Bytes of all messages together, without what lies between them."""
+        return int(self.ends.sum() - self.starts.sum())
 
     def __len__(self) -> int:
         return len(self.recv_ns)
@@ -107,10 +118,8 @@ class Frames:
     def __getitem__(self, which: int | slice) -> bytes | Frames:
         """Return one message, or a run of neighbours as a block that shares the payload."""
         if isinstance(which, slice):
-            start, stop, step = which.indices(len(self))
-            if step != 1:
-                raise ValueError(f"a block is cut into neighbours only: step {step} is not 1")
-            stop = max(start, stop)
-            return Frames(self.payload, self.offsets[start : stop + 1], self.recv_ns[start:stop])
+            if which.step not in {None, 1}:
+                raise ValueError(f"a block is cut into neighbours only: step {which.step} is not 1")
+            return Frames(self.payload, self.starts[which], self.ends[which], self.recv_ns[which])
         index = range(len(self))[which]
-        return bytes(self.payload[int(self.offsets[index]) : int(self.offsets[index + 1])])
+        return bytes(self.payload[int(self.starts[index]) : int(self.ends[index])])
