@@ -14,7 +14,7 @@ class DeadlockError(AssertionError):
     """Every task waits and nothing is scheduled: on a real clock this would hang for ever."""
 
 
-class _JumpingSelector(selectors.SelectSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> Any:

@@ -364,3 +364,28 @@ def test_other_symbols_need_another_directory(tmp_path: Path) -> None:
     config = make_config("binance:ethusdt", tmp_path / "c")
     with pytest.raises(UsageError, match="ETHUSDT"):
         run_virtually(Collector(config, executors=(Immediately(), Immediately())).__aenter__())
+
+
+def test_what_comes_with_the_handshake_is_stored_at_once(tmp_path: Path) -> None:
+    """Trades in the same packet as the server's answer arrive before the link is ours: nothing more need follow them."""
+
+    class Eager(SimTransport):
+        async def connect(self, url: str, *, began: float, anchor: Any, inbox: Any) -> Any:
+            link = await super().connect(url, began=began, anchor=anchor, inbox=inbox)
+            inbox.put(trade(1, self.now()), anchor.wall(self.now()))
+            await asyncio.sleep(0.1)
+            return link
+
+    config = make_config("binance:btcusdt", tmp_path / "c", duration=10.0, seed=1)
+
+    async def main() -> None:
+        transport = Eager(lambda number, now: Opens())
+        async with Collector(config, transport=transport, executors=(Immediately(), Immediately())) as collector:
+            await collector.run()
+
+    run_virtually(main())
+    opened, first = (
+        kinds(tmp_path / "c", kind)["time"].cast(pa.int64())[0].as_py() for kind in ("opened", "first_message")
+    )
+    assert first - opened < 10**9
+    assert kinds(tmp_path / "c", "first_message")["waited"][0].as_py() >= 0

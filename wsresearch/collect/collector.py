@@ -261,6 +261,8 @@ class Collector:
         extra = {"peer": link.peer, "clock_offset": link.clock_offset}
         self._handle(Signal.OPENED, began + link.phases.total, phases=link.phases, fields=extra)
         self._wake.set()
+        # What came with the end of the handshake waits in the inbox, which tells of an arrival only when it was empty.
+        self._arrived.set()
         self._tasks.spawn(self._watch(link), "watch")
         if requests := self.config.stream.venue.subscribe(self.config.stream.symbols):
             self._tasks.spawn(self._subscribe(link, requests), "subscribe")
