@@ -18,7 +18,7 @@ from tests.simulation.weather import PATTERNS, Kind
 from tests.simulation.world import World
 from tests.virtual import run_virtually
 from wsresearch.api import make_config
-from wsresearch.capture.disk import REAL_DISK
+from wsresearch.capture.disk import RealDisk
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.verify import verify
 from wsresearch.collect.collector import Collector
@@ -102,6 +102,21 @@ class _Took:
     stop: float | None
 
 
+class _Disk(RealDisk):
+    """A disk that is not waited for: a power cut is not simulated here, and a day has 86,400 seconds."""
+
+    __slots__ = ()
+
+    def fdatasync(self, descriptor: int) -> None:
+        pass
+
+    def fsync(self, descriptor: int) -> None:
+        pass
+
+    def fsync_dir(self, path: Path) -> None:
+        pass
+
+
 class _Killing(DyingDisk):
     """A disk that is called for the last time at call ``at``: there the process is killed."""
 
@@ -138,7 +153,7 @@ async def _one_run(config: Config, world: World, *, lasts: float, dies_at: int |
             loop.call_at(lasts, stop)
             await collector.run()
 
-    disk = REAL_DISK if dies_at is None else _Killing(dies_at, kill)
+    disk = _Disk() if dies_at is None else _Killing(dies_at, kill)
     collector = Collector(config, transport=world, executors=(Immediately(), Immediately()), disk=disk)
     run = asyncio.create_task(life())
     await asyncio.wait({run})
