@@ -20,7 +20,9 @@ from tqdm import tqdm
 from tests.mutants.defects import DEFECTS, Defect
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds for the tests of one defect, and for a single test: what hangs is told by its name.
 _LONGEST = 600.0
+_LONGEST_TEST = 90
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
