@@ -42,49 +42,49 @@ DEFECTS: Final = (
         path="reconnect/reset.py",
         old="return opened and alive >= self.seconds",
         new="return opened",
-        tests=("reconnect/test_reset.py", "collect/test_collector.py"),
+        tests=("reconnect/test_reset.py",),
     ),
     Defect(
         name="the policy starts anew on any message",
         path="reconnect/reset.py",
         old="return opened and alive >= self.seconds",
         new="return opened and messages",
-        tests=("reconnect/test_reset.py", "collect/test_collector.py"),
+        tests=("reconnect/test_reset.py",),
     ),
     Defect(
         name="jitter is rounded to whole seconds",
         path="reconnect/lifecycle.py",
         old="delay, cause = drawn or 0.0, None",
         new="delay, cause = float(round(drawn or 0.0)), None",
-        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+        tests=("reconnect/test_lifecycle.py",),
     ),
     Defect(
         name="the last permitted attempt is not the last",
         path="reconnect/lifecycle.py",
         old="self._streak > self.rules.max_attempts",
         new="self._streak > self.rules.max_attempts + 1",
-        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+        tests=("reconnect/test_lifecycle.py",),
     ),
     Defect(
         name="attempts are not counted against the budget",
         path="reconnect/lifecycle.py",
         old="        self.budget.spend(now)\n",
         new="",
-        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py::test_the_budget_outlives_the_process"),
     ),
     Defect(
         name="a restart gets a fresh budget",
         path="collect/collector.py",
         old="for at in past.attempts]",
         new="for at in ()]",
-        tests=("collect/test_collector.py",),
+        tests=("collect/test_collector.py::test_the_budget_outlives_the_process",),
     ),
     Defect(
         name="certificate errors are tried again",
         path="reconnect/causes.py",
         old="        Cause.CERTIFICATE: _permanent(",
         new="        Cause.CERTIFICATE: _three_strikes(",
-        tests=("reconnect/test_causes.py", "collect/test_transport.py"),
+        tests=("reconnect/test_causes.py",),
     ),
     Defect(
         name="429 ends the run",
@@ -98,14 +98,14 @@ DEFECTS: Final = (
         path="reconnect/causes.py",
         old="    if failure.retry_after is not None:\n",
         new="    if failure.retry_after is None and failure.retry_after:\n",
-        tests=("reconnect/test_causes.py", "reconnect/test_lifecycle.py"),
+        tests=("reconnect/test_causes.py",),
     ),
     Defect(
         name="a connection that never delivers is never a stall",
         path="reconnect/lifecycle.py",
         old="        self.deadline = now + self.rules.idle_timeout\n        return [self._record(EventKind.OPENED",
         new="        self.deadline = None\n        return [self._record(EventKind.OPENED",
-        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py"),
+        tests=("reconnect/test_lifecycle.py", "collect/test_collector.py::test_a_dead_peer_is_not_bidden_farewell"),
     ),
     Defect(
         name="whoever gives up says nothing",
@@ -119,7 +119,7 @@ DEFECTS: Final = (
         path="reconnect/lifecycle.py",
         old="State.GAVE_UP: 4})",
         new="State.GAVE_UP: 0})",
-        tests=("reconnect/test_lifecycle.py", "test_cli.py::test_giving_up_is_exit_code_4"),
+        tests=("reconnect/test_lifecycle.py",),
     ),
     # -- what the venue says ------------------------------------------------------------------------------------
     Defect(
@@ -141,7 +141,7 @@ DEFECTS: Final = (
         path="venues/checks.py",
         old="    values = column.cast(DECIMAL)\n",
         new="    values = column.cast(pa.float64()).cast(DECIMAL)\n",
-        tests=("venues/test_checks.py", "venues/test_binance_decode.py"),
+        tests=("venues/test_checks.py",),
     ),
     Defect(
         name="a value that is refused takes its block with it",
@@ -164,7 +164,7 @@ DEFECTS: Final = (
         old='                self._opening = self._tasks.spawn(self._open(action.at), "open")\n',
         new='                self._opening = self._tasks.spawn(self._open(action.at), "open")\n'
         '                self._tasks.spawn(self._open(action.at), "open")\n',
-        tests=("collect/test_collector.py",),
+        tests=("collect/test_collector.py::test_a_dead_peer_is_not_bidden_farewell",),
     ),
     Defect(
         name="a stop waits for the end of the backoff",
@@ -172,28 +172,28 @@ DEFECTS: Final = (
         old="        return await happens_before(self._wake, limit)\n",
         new="        if limit is not None:\n            await limit\n            return False\n"
         "        return await happens_before(self._wake, None)\n",
-        tests=("collect/test_collector.py", "simulation/test_days.py"),
+        tests=("collect/test_collector.py::test_stop_is_immediate_from_every_state",),
     ),
     Defect(
         name="the kernel's signals reach the collector",
         path="collect/process.py",
         old="        start_new_session=True,\n",
         new="",
-        tests=("collect/test_process.py",),
+        tests=("collect/test_process.py::test_the_collector_outlives_its_parent",),
     ),
     Defect(
         name="a recycled pid passes for the collector",
         path="collect/lock.py",
         old="same = abs(process.create_time() - self.started) < _SAME_START",
         new="same = process.is_running()",
-        tests=("collect/test_lock.py",),
+        tests=("collect/test_lock.py::test_a_recycled_pid_is_recognised",),
     ),
     Defect(
         name="two collectors on one directory",
         path="collect/lock.py",
         old="        lock.acquire()\n",
         new="        lock.lock_counter\n",
-        tests=("collect/test_lock.py", "collect/test_process.py"),
+        tests=("collect/test_lock.py::test_a_second_holder_is_refused_with_the_pid_of_the_first",),
     ),
     Defect(
         name="what is at or below the highest id is a duplicate",
@@ -243,7 +243,7 @@ DEFECTS: Final = (
         old="            return Heard(first_ns=None, last_ns=None, news=[], announced=announced)\n",
         new="            first_ns, last_ns = frames.recv_ns[[0, -1]].tolist()\n"
         "            return Heard(first_ns=first_ns, last_ns=last_ns, news=[], announced=announced)\n",
-        tests=("collect/test_intake.py", "collect/test_collector.py"),
+        tests=("collect/test_collector.py::test_only_market_data_is_a_sign_of_life",),
     ),
     Defect(
         name="a dead peer is bidden farewell",
@@ -251,14 +251,14 @@ DEFECTS: Final = (
         old="                    self._link.abort()\n                    self._link = None\n",
         new='                    self._tasks.spawn(self._link.close(), "close")\n'
         "                    self._link = None\n",
-        tests=("collect/test_collector.py", "simulation/test_days.py"),
+        tests=("collect/test_collector.py::test_a_dead_peer_is_not_bidden_farewell",),
     ),
     Defect(
         name="the end of TCP is waited for after the goodbye",
         path="collect/transport.py",
         old="            self._websocket.transport.abort()\n            await asyncio.wait({reader})\n",
         new="            await asyncio.wait({reader})\n",
-        tests=("collect/test_transport.py",),
+        tests=("collect/test_transport.py::test_a_close_frame_while_tcp_stays_open",),
     ),
     Defect(
         name="any certificate will do",
@@ -288,21 +288,21 @@ DEFECTS: Final = (
         path="collect/sequence.py",
         old="        where = Where.STOP\n",
         new="        where = Where.CONNECTION\n",
-        tests=("collect/test_sequence.py",),
+        tests=("collect/test_sequence.py::test_where_a_hole_lies",),
     ),
     Defect(
         name="the receive path waits for the disk",
         path="collect/recorder.py",
         old="        self._check(self._append_in.submit(job, *args))\n",
         new="        job(*args)\n",
-        tests=("collect/test_recorder.py",),
+        tests=("collect/test_recorder.py::test_a_disk_that_hangs_keeps_nobody_waiting",),
     ),
     Defect(
         name="rows wait for the seal of the segment before them",
         path="collect/recorder.py",
         old="        self._check(self._seal_in.submit(self._seal, segment))\n",
         new="        self._seal(segment)\n",
-        tests=("collect/test_recorder.py",),
+        tests=("collect/test_recorder.py::test_slow_sealing_delays_no_append",),
     ),
     # -- the disk -----------------------------------------------------------------------------------------------
     Defect(
@@ -310,14 +310,17 @@ DEFECTS: Final = (
         path="capture/journal.py",
         old="if len(message) != record.length or zlib.crc32(message) != record.crc:",
         new="if len(message) != record.length:",
-        tests=("capture/test_journal.py",),
+        tests=("capture/test_journal.py::test_a_bit_of_every_byte_of_the_data_flipped",),
     ),
     Defect(
         name="a record is written before its message",
         path="capture/append.py",
         old="        self._disk.write(data, content)\n        self._disk.write(index, record.pack(self.segment))\n",
         new="        self._disk.write(index, record.pack(self.segment))\n        self._disk.write(data, content)\n",
-        tests=("capture/test_journal.py", "capture/test_writer.py", "capture/test_seal.py"),
+        tests=(
+            "capture/test_writer.py::test_a_disk_that_refuses_any_call_costs_no_row",
+            "capture/test_writer.py::test_power_lost_at_any_call_leaves_exactly_the_rows_that_were_acknowledged",
+        ),
     ),
     Defect(
         name="Parquet files are listed before journals",
@@ -326,7 +329,7 @@ DEFECTS: Final = (
         "    sealed: dict[Segment, Path] = {}\n    for path in layout.parquets(table):\n",
         new="    sealed: dict[Segment, Path] = {}\n    listed = list(layout.parquets(table))\n"
         "    journals = set(layout.journals(table))\n    for path in listed:\n",
-        tests=("capture/test_scan.py", "capture/test_reader.py"),
+        tests=("capture/test_scan.py", "capture/test_reader.py::test_a_read_interrupted_at_every_step"),
     ),
     Defect(
         name="the journal goes before its Parquet file has its name",
@@ -334,14 +337,14 @@ DEFECTS: Final = (
         old="    disk.rename(temporary, layout.parquet_path(segment, date))\n",
         new="    disk.unlink(layout.journal_path(segment))\n"
         "    disk.rename(temporary, layout.parquet_path(segment, date))\n",
-        tests=("capture/test_seal.py",),
+        tests=("capture/test_seal.py::test_the_steps_of_a_seal_are_those_of_the_contract_in_that_order",),
     ),
     Defect(
         name="what was sealed is not read back",
         path="capture/seal.py",
         old="        if wrong:\n",
         new="        if wrong and not segment:\n",
-        tests=("capture/test_seal.py",),
+        tests=("capture/test_seal.py::test_a_disk_that_returns_other_bytes_keeps_the_journal",),
     ),
     Defect(
         name="no folder is synced before the journal goes",
@@ -349,7 +352,7 @@ DEFECTS: Final = (
         old="        for folder in (path.parent, layout.table_dir(segment.table), layout.root):\n"
         "            disk.fsync_dir(folder)\n",
         new="",
-        tests=("drill/disk/test_disk_drill.py", "capture/test_seal.py"),
+        tests=("capture/test_seal.py::test_the_steps_of_a_seal_are_those_of_the_contract_in_that_order",),
     ),
     Defect(
         name="a journal is truncated under its readers",
@@ -357,28 +360,32 @@ DEFECTS: Final = (
         old="            with suppress(FileNotFoundError):\n                disk.unlink(name)\n    disk.fsync_dir",
         new="            with suppress(FileNotFoundError):\n                os.truncate(name, 0)\n"
         "                disk.unlink(name)\n    disk.fsync_dir",
-        tests=("capture/test_follow.py", "capture/test_reader.py", "drill/disk/test_disk_drill.py"),
+        tests=(
+            "capture/test_follow.py",
+            "capture/test_reader.py::test_a_read_interrupted_at_every_step",
+            "capture/test_reader.py::test_a_follower_interrupted_at_every_step",
+        ),
     ),
     Defect(
         name="a segment crosses midnight",
         path="capture/writer.py",
         old='        if ends["min"].as_py() // _NS_A_DAY == ends["max"].as_py() // _NS_A_DAY:\n',
         new='        if ends["min"].as_py() <= ends["max"].as_py():\n',
-        tests=("capture/test_writer.py",),
+        tests=("capture/test_writer.py::test_a_batch_over_midnight_becomes_two_segments",),
     ),
     Defect(
         name="others may read what was collected",
         path="capture/disk.py",
         old="_FOLDER_MODE: Final = 0o700",
         new="_FOLDER_MODE: Final = 0o755",
-        tests=("capture/test_writer.py", "capture/test_identity.py", "capture/test_seal.py"),
+        tests=("capture/test_writer.py::test_only_the_owner_can_read_what_is_recorded",),
     ),
     Defect(
         name="a symbolic link is followed out of the capture",
         path="capture/regular.py",
         old="os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK",
         new="os.O_RDONLY | os.O_NONBLOCK",
-        tests=("capture/test_journal.py", "capture/test_reader.py"),
+        tests=("capture/test_journal.py::test_what_is_no_regular_file_is_not_opened",),
     ),
     # -- what people see ----------------------------------------------------------------------------------------
     Defect(
@@ -386,14 +393,14 @@ DEFECTS: Final = (
         path="markup.py",
         old="return content if isinstance(content, Markup) else html.escape(content, quote=True)",
         new="return content",
-        tests=("test_markup.py", "notebook/test_report.py", "notebook/test_board.py"),
+        tests=("test_markup.py",),
     ),
     Defect(
         name="secrets are told",
         path="safetext.py",
         old='    line = redact(" ".join("".join(shown).split()))\n',
         new='    line = " ".join("".join(shown).split())\n',
-        tests=("test_safetext.py",),
+        tests=("test_safetext.py::test_secrets_go",),
     ),
     Defect(
         name="text of the server turns its neighbours round",
@@ -407,6 +414,6 @@ DEFECTS: Final = (
         path="study/outages.py",
         old="            ended is None,\n            _detector(lost),",
         new="            False,\n            _detector(lost),",
-        tests=("study/test_outages.py",),
+        tests=("study/test_outages.py::test_gave_up_leaves_the_outage_censored",),
     ),
 )
