@@ -133,7 +133,7 @@ def main() -> int:
             return 1
         print(f"{'planted defect':58}{'in':26}{'seconds':>7}  caught by", flush=True)
         missed = 0
-        for defect in tqdm(defects, unit="defect", file=sys.stderr):
+        for defect in tqdm(defects, unit="defect", file=sys.stderr, disable=None):
             result = planted(folder, defect)
             missed += not result.caught
             tqdm.write(f"{defect.name:58}{defect.path:26}{result.seconds:7.1f}  {result.said}", file=sys.stdout)

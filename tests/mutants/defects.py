@@ -298,6 +298,13 @@ DEFECTS: Final = (
         tests=("collect/test_recorder.py::test_a_disk_that_hangs_keeps_nobody_waiting",),
     ),
     Defect(
+        name="what a full disk took half of is written twice",
+        path="collect/recorder.py",
+        old="                rest = exc.remaining\n",
+        new="",
+        tests=("collect/test_recorder.py::test_rows_that_the_disk_took_before_it_failed_do_not_count_as_lost",),
+    ),
+    Defect(
         name="rows wait for the seal of the segment before them",
         path="collect/recorder.py",
         old="        self._check(self._seal_in.submit(self._seal, segment))\n",
