@@ -117,8 +117,9 @@ def main() -> int:
     defects = [each for each in DEFECTS if not asked.only or asked.only in f"{each.name} {each.path}"]
     if not defects:
         parser.error(f"no defect has {asked.only!r} in its name or module; --list shows them")
+    wide = max(len(each.name) for each in defects) + 2
     if asked.list:
-        print("\n".join(f"{each.name:58}{each.path}" for each in defects))
+        print("\n".join(f"{each.name:{wide}}{each.path}" for each in defects))
         return 0
     with tempfile.TemporaryDirectory(prefix="wsresearch-mutants-") as name:
         folder = copied(Path(name))
@@ -131,12 +132,12 @@ def main() -> int:
         if first is not None:
             print(f"no defect was planted, for the tests fail without one: {first}")
             return 1
-        print(f"{'planted defect':58}{'in':26}{'seconds':>7}  caught by", flush=True)
+        print(f"{'planted defect':{wide}}{'in':26}{'seconds':>7}  caught by", flush=True)
         missed = 0
         for defect in tqdm(defects, unit="defect", file=sys.stderr, disable=None):
             result = planted(folder, defect)
             missed += not result.caught
-            tqdm.write(f"{defect.name:58}{defect.path:26}{result.seconds:7.1f}  {result.said}", file=sys.stdout)
+            tqdm.write(f"{defect.name:{wide}}{defect.path:26}{result.seconds:7.1f}  {result.said}", file=sys.stdout)
             sys.stdout.flush()
     print(f"\n{len(defects)} defects planted, {len(defects) - missed} caught, {missed} not")
     return int(missed > 0)
