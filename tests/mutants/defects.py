@@ -157,6 +157,49 @@ DEFECTS: Final = (
         new="                return [None] * len(messages)\n",
         tests=("venues/test_binance_decode.py",),
     ),
+    # -- blocks by the column -----------------------------------------------------------------------------------
+    Defect(
+        name="by the column: what is no digit passes in a long number",
+        path="venues/columns.py",
+        old="    good[long] &= readable[count:]\n",
+        new="",
+        tests=("venues/test_columns.py", "venues/test_binance_columns.py"),
+    ),
+    Defect(
+        name="by the column: a number may begin with zeros",
+        path="venues/binance_columns.py",
+        old=" & ~has_leading_zero(numbers[:whole], lengths[numeric[:whole]]).any(axis=0)",
+        new="",
+        tests=("venues/test_binance_columns.py",),
+    ),
+    Defect(
+        name="by the column: any time the venue sent it is plausible",
+        path="venues/binance_columns.py",
+        old=" & within(self._times, event_time)",
+        new="",
+        tests=("venues/test_binance_columns.py",),
+    ),
+    Defect(
+        name="by the column: rows of one shape come before those of another",
+        path="venues/binance_decode.py",
+        old="return batch if (np.diff(rows) > 0).all() else batch.take(pa.array(np.argsort(rows)))",
+        new="return batch",
+        tests=("venues/test_binance_columns.py",),
+    ),
+    Defect(
+        name="by the column: a bad row takes its block with it",
+        path="venues/binance_columns.py",
+        old="        if not good.all():\n",
+        new="        good &= good.all()\n        if not good.all():\n",
+        tests=("venues/test_binance_columns.py",),
+    ),
+    Defect(
+        name="drops of a part of a block are not counted",
+        path="collect/inbox.py",
+        old="            counters.dropped += len(block) - fit\n",
+        new="",
+        tests=("collect/test_inbox.py",),
+    ),
     # -- the collector ------------------------------------------------------------------------------------------
     Defect(
         name="two reconnects for one loss",
