@@ -9,13 +9,14 @@ OLD_KERNEL := $(VENV)-ipykernel6
 CHROMIUM ?= $(shell command -v chromium || echo /usr/bin/chromium)
 export CHROMIUM
 
-.PHONY: help demo test test-browser drill notebook bench lint clean
+.PHONY: help demo test test-browser drill mutants notebook bench lint clean
 
 help:
 	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
 	@echo "make test          lint, types, tests and the notebooks"
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
 	@echo "make drill         every fault of the catalogue 200 times, with seeds; RUNS=20 for fewer"
+	@echo "make mutants       known defects planted one by one in a copy, and which test notices each (minutes)"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
 	@echo "make bench         the measurements in benchmarks/"
 	@echo "make lint          lint and types only"
@@ -76,6 +77,9 @@ test-browser: $(VENV)/.browser $(OLD_KERNEL)/.ready
 RUNS ?= 200
 drill: $(VENV)/.dev
 	$(BIN)/python -m tests.drill --runs $(RUNS)
+
+mutants: $(VENV)/.dev
+	@$(BIN)/python -m tests.mutants
 
 notebook: $(VENV)/.notebook
 	@$(BIN)/wsresearch notebook

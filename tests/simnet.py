@@ -44,6 +44,7 @@ class SimTransport:
         self.attempts: list[float] = []
         self.live = 0
         self.most_live = 0
+        self.goodbyes: list[float] = []
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -100,6 +101,7 @@ class SimLink:
         return None
 
     async def close(self) -> None:
+        self._net.goodbyes.append(self._net.now())
         self.abort()
 
     def abort(self) -> None:

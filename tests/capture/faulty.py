@@ -69,9 +69,16 @@ class _Counting(RealDisk):
 
 
 class DyingDisk(_Counting):
-    """The power goes at call `at`: that call and all later ones do nothing but say so."""
+    """The power goes at call `at`: that call and all later ones do nothing but say so.
 
-    __slots__ = ()
+    As a kernel does for a process that is dead, it closes what was open.
+    """
+
+    __slots__ = ("_open",)
+
+    def __init__(self, at: int, *, half: bool = True) -> None:
+        super().__init__(at, half=half)
+        self._open: set[int] = set()
 
     def faulty(self) -> bool:
         self.calls += 1
@@ -81,7 +88,19 @@ class DyingDisk(_Counting):
         self.half = self.half and self.calls + 1 == self.at
         super().write(descriptor, content)
 
+    def create(self, path: Path) -> int:
+        descriptor = super().create(path)
+        self._open.add(descriptor)
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        if descriptor in self._open:
+            self._open.remove(descriptor)
+            super().close(descriptor)
+
     def fail(self) -> None:
+        for descriptor in sorted(self._open):
+            self.close(descriptor)
         raise PowerCut
 
 

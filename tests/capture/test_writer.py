@@ -58,6 +58,24 @@ def test_a_row_is_there_for_every_reader_as_soon_as_append_returns(tmp_path: Pat
     assert read_segment(layout, Segment(TRADES, 1)).closed
 
 
+def test_a_reader_that_looks_between_any_two_writes_sees_no_damage(tmp_path: Path) -> None:
+    """A message is there before its record: who watches live is never told of damage that is only unfinished."""
+    layout, problems = Layout(tmp_path), []
+
+    class WatchedDisk(QuickDisk):
+        """A disk with a reader that looks after every write."""
+
+        def write(self, descriptor: int, content: bytes | memoryview) -> None:
+            super().write(descriptor, content)
+            problems.extend(read_segment(layout, segment).problem for segment in layout.journals(TRADES))
+
+    with CaptureWriter(tmp_path, rotation=Rotation(rows=3), disk=WatchedDisk()) as writer:
+        for number in range(1, 6):
+            writer.append(TRADES, trades([number]), now_ns=0)
+    assert len(problems) > 18
+    assert set(problems) == {None}
+
+
 def test_tables_have_journals_of_their_own(tmp_path: Path) -> None:
     """Trades, events and stats are numbered apart and rotate apart."""
     with CaptureWriter(tmp_path) as writer:

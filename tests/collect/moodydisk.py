@@ -22,6 +22,9 @@ class MoodyDisk(RealDisk):
         self.renames = threading.Event()
         self.renames.set()
         self.renaming = threading.Event()
+        self.writes = threading.Event()
+        self.writes.set()
+        self.writing = threading.Event()
 
     def _check(self) -> None:
         if self.error is not None:
@@ -34,6 +37,8 @@ class MoodyDisk(RealDisk):
         return super().create(path)
 
     def write(self, descriptor: int, content: bytes | memoryview) -> None:
+        self.writing.set()
+        assert self.writes.wait(10)
         if self.error is not None and self.half:
             os.write(descriptor, memoryview(content)[: len(content) // 2])
         self._check()

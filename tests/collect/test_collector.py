@@ -171,6 +171,30 @@ def test_what_lies_in_the_socket_after_a_sleep_is_read_before_it_is_judged(tmp_p
     assert Reader(tmp_path / "c").trades()["trade_id"].to_pylist() == list(range(1, 15))
 
 
+def test_only_market_data_is_a_sign_of_life(tmp_path: Path) -> None:
+    """A venue that goes on sending acks, other events and garbage, and no trade, has stalled all the same."""
+    chatter = [(0.5, message) for message in (b'{"result":null,"id":1}', b'{"e":"kline"}', b"{garbage")] * 20
+    tape = Tape()
+
+    def venue(number: int, now: float) -> Opens:
+        return Opens(script=[(0.1, trade(1, now)), *chatter] if number == 1 else tape.from_(now))
+
+    collect(tmp_path / "c", venue, seconds=60, idle_timeout=10.0)
+    stalled = kinds(tmp_path / "c", "stalled")["time"].cast(pa.int64()).to_pylist()
+    assert [(at - EPOCH_NS) / 1e9 for at in stalled] == [pytest.approx(0.03 + 0.1 + 10, abs=1e-3)]
+
+
+def test_a_dead_peer_is_not_bidden_farewell(tmp_path: Path) -> None:
+    """After a stall the connection is dropped: a goodbye would cost its timeout. Only a stop is polite."""
+
+    def venue(number: int, now: float) -> Opens:
+        return Opens(script=[] if number == 1 else Tape().from_(now))
+
+    _, net = collect(tmp_path / "c", venue, seconds=60, idle_timeout=10.0)
+    assert len(net.attempts) == 2
+    assert net.goodbyes == [pytest.approx(60, abs=1e-3)]
+
+
 def test_the_phases_of_an_outage_add_up_to_its_silence(tmp_path: Path) -> None:
     """Silence = detect + backoff + connect + first message, to a microsecond, in what was written to disk."""
     tape = Tape()

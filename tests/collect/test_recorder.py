@@ -200,6 +200,19 @@ def test_rows_that_the_disk_took_before_it_failed_do_not_count_as_lost(made: Cal
     assert setup.ids() == [1, 2]
 
 
+def test_a_disk_that_hangs_keeps_nobody_waiting(made: Callable[..., Setup]) -> None:
+    """Whoever receives hands its rows over and goes on, while the write before them has not come back."""
+    setup = made()
+    setup.disk.writes.clear()
+    setup.trades(1, 2)
+    assert setup.disk.writing.wait(10)
+    setup.trades(3)
+    assert setup.written == []
+    setup.disk.writes.set()
+    close(setup)
+    assert setup.written == setup.ids() == [1, 2, 3]
+
+
 def test_slow_sealing_delays_no_append(made: Callable[..., Setup]) -> None:
     """While one segment is being sealed, rows go on into the next ones and readers see them."""
     setup = made(rows=2)

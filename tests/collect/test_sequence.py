@@ -59,7 +59,9 @@ def rows_of(table: pa.RecordBatch) -> list[Row]:
     ]
 
 
-def ids(spans: Iterable[Span]) -> set[int]:
+def ids(spans: Sequence[Span]) -> set[int]:
+    for span in spans:
+        assert span.last - span.first < LEAP, f"too long to be written out: {span}"
     return {number for span in spans for number in range(span.first, span.last + 1)}
 
 

@@ -445,7 +445,7 @@ def test_a_wrong_accept_key() -> None:
 
 
 async def redirecting(peer: Peer) -> None:
-    """/a leads to /b leads to /open; /loop leads to itself; /away to another server."""
+    """/a leads to /b leads to /open; /loop leads to itself; the others to other servers."""
     await peer.asked()
     host = f"127.0.0.1:{peer.writer.get_extra_info('sockname')[1]}"
     targets = {
@@ -455,6 +455,8 @@ async def redirecting(peer: Peer) -> None:
         "/loop": "/loop",
         "/away": "wss://evil.example/ws?token=s3cret",
         "/web": "https://www.example/maintenance",
+        "/neighbour": "ws://127.0.0.2/open",
+        "/port": "ws://127.0.0.1:9/open",
     }
     if peer.path in targets:
         peer.say(http(302, Location=targets[peer.path]))
@@ -479,7 +481,7 @@ def test_a_redirect_on_the_same_server_is_followed() -> None:
     assert accepted == 4
 
 
-@pytest.mark.parametrize("path", ["/loop", "/away", "/web"])
+@pytest.mark.parametrize("path", ["/loop", "/away", "/web", "/neighbour", "/port"])
 def test_a_redirect_elsewhere_is_not_followed(path: str) -> None:
     """A loop, or another server, ends it for good and names the place, without what may be secret in the address."""
     failed = attempt(redirecting, path=path)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,8 +22,19 @@ from tqdm import tqdm
 from tests.mutants.defects import DEFECTS, Defect
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds for the tests of one defect, and for a single test: what hangs is told by its name.
 _LONGEST = 600.0
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_LONGEST_TEST = 90
+_FAILED = re.compile(r"^(?:FAILED|ERROR) tests/([^\s\[]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one planted defect: whether a test failed, and which, or why there is no verdict."""
+
+    caught: bool
+    said: str
+    seconds: float
 
 
 def copied(folder: Path) -> Path:
@@ -41,52 +54,93 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def tested(folder: Path, tests: list[str]) -> tuple[bool, str]:
-    """Run tests in a copy until one fails; return whether all passed, and the first that did not."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *(f"tests/{name}" for name in tests)]
+class NoVerdictError(Exception):
+    """The tests said nothing about the defect: they could not be collected, or did not come to an end."""
+
+
+def noticed(folder: Path, tests: Sequence[str]) -> str | None:
+    """Run tests in a copy until one fails; return its name, None if all passed.
+
+    Raises
+    ------
+    NoVerdictError
+        If there is no verdict; a defect that only keeps the tests from running is not caught by one.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-rfE"]
+    # Generated cases are the same each time, and none fails because the machine is slow.
+    command += [
+        "--hypothesis-profile",
+        "ci",
+        "--timeout",
+        str(_LONGEST_TEST),
+        "--override-ini",
+        "timeout_method=signal",
+    ]
+    command += [f"tests/{name}" for name in tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=_LONGEST
         )
     except subprocess.TimeoutExpired:
-        return False, f"nothing ended within {_LONGEST:g} s"
-    if done.returncode not in {0, 1}:
-        return False, f"pytest ended with {done.returncode}: {(done.stdout + done.stderr)[-200:]}"
+        raise NoVerdictError(f"nothing ended within {_LONGEST:g} s") from None
     failed = _FAILED.search(done.stdout)
-    return done.returncode == 0, failed[1] if failed else ""
+    if done.returncode == 1 and failed is not None:
+        return failed[1]
+    if done.returncode == 0:
+        return None
+    raise NoVerdictError(f"pytest ended with {done.returncode}: {' '.join((done.stdout + done.stderr).split())[-200:]}")
+
+
+def planted(folder: Path, defect: Defect) -> Result:
+    """Plant a defect in a copy, run its tests, and take it out again."""
+    module = folder / "wsresearch" / defect.path
+    before = module.read_text(encoding="utf-8")
+    module.write_text(before.replace(defect.old, defect.new), encoding="utf-8")
+    began = time.monotonic()
+    try:
+        by = noticed(folder, defect.tests)
+        said = "NOT CAUGHT" if by is None else by
+    except NoVerdictError as exc:
+        by, said = None, f"NOT CAUGHT: {exc}"
+    finally:
+        module.write_text(before, encoding="utf-8")
+    return Result(caught=by is not None, said=said, seconds=time.monotonic() - began)
 
 
 def main() -> int:
     """Plant, test, print."""
-    parser = argparse.ArgumentParser(description="plant known defects and see whether the tests notice")
-    parser.add_argument("--only", help="defects whose name contains this")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", metavar="WORDS", help="only defects whose name or module contains this")
+    parser.add_argument("--list", action="store_true", help="print the defects and plant none")
     asked = parser.parse_args()
-    defects = [each for each in DEFECTS if not asked.only or asked.only in each.name]
+    defects = [each for each in DEFECTS if not asked.only or asked.only in f"{each.name} {each.path}"]
     if not defects:
-        parser.error(f"no defect's name contains {asked.only!r}")
-    caught: list[tuple[Defect, bool, str, float]] = []
+        parser.error(f"no defect has {asked.only!r} in its name or module; --list shows them")
+    wide = max(len(each.name) for each in defects) + 2
+    if asked.list:
+        print("\n".join(f"{each.name:{wide}}{each.path}" for each in defects))
+        return 0
     with tempfile.TemporaryDirectory(prefix="wsresearch-mutants-") as name:
         folder = copied(Path(name))
-        every = sorted({test for each in defects for test in each.tests})
-        print(f"{len(every)} test modules on the project as it is", file=sys.stderr)
-        well, first = tested(folder, every)
-        if not well:
-            print(f"the tests fail without any defect: {first}")
+        every = list(dict.fromkeys(test for each in defects for test in each.tests))
+        print(f"{len(every)} test modules and single tests on the project as it is", file=sys.stderr)
+        try:
+            first = noticed(folder, every)
+        except NoVerdictError as exc:
+            first = str(exc)
+        if first is not None:
+            print(f"no defect was planted, for the tests fail without one: {first}")
             return 1
-        for defect in tqdm(defects, unit="defect", file=sys.stderr):
-            module = folder / "wsresearch" / defect.path
-            before = module.read_text(encoding="utf-8")
-            module.write_text(before.replace(defect.old, defect.new), encoding="utf-8")
-            began = time.monotonic()
-            survived, by = tested(folder, list(defect.tests))
-            caught.append((defect, not survived, by, time.monotonic() - began))
-            module.write_text(before, encoding="utf-8")
-    print(f"{'planted defect':62}{'in':26}{'seconds':>8}  caught by")
-    for defect, noticed, by, seconds in caught:
-        print(f"{defect.name:62}{defect.path:26}{seconds:8.1f}  {by if noticed else 'NOT CAUGHT'}")
-    print(f"\n{sum(noticed for _, noticed, _, _ in caught)} of {len(caught)} caught")
-    return int(not all(noticed for _, noticed, _, _ in caught))
+        print(f"{'planted defect':{wide}}{'in':26}{'seconds':>7}  caught by", flush=True)
+        missed = 0
+        for defect in tqdm(defects, unit="defect", file=sys.stderr, disable=None):
+            result = planted(folder, defect)
+            missed += not result.caught
+            tqdm.write(f"{defect.name:{wide}}{defect.path:26}{result.seconds:7.1f}  {result.said}", file=sys.stdout)
+            sys.stdout.flush()
+    print(f"\n{len(defects)} defects planted, {len(defects) - missed} caught, {missed} not")
+    return int(missed > 0)
 
 
 if __name__ == "__main__":

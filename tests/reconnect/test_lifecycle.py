@@ -86,6 +86,38 @@ def test_the_seed_waits_as_it_wrote_and_then_gives_up() -> None:
     assert rows(actions, EventKind.GAVE_UP)[0].fields["cause"] is Cause.REFUSED
 
 
+def test_as_many_attempts_as_permitted_and_not_one_more() -> None:
+    """max_attempts=3: three attempts after a loss, then the end, which says how many there were."""
+    cycle = machine(max_attempts=3)
+    cycle.handle(Signal.START, 0.0)
+    now = connect(cycle, 0.0)
+    cycle.handle(Signal.MARKET, now + 1)
+    actions = cycle.handle(Signal.LOST, now + 2, failure=RESET)
+    attempts = 0
+    while cycle.state is State.BACKING_OFF:
+        assert cycle.deadline is not None
+        opening = cycle.handle(Signal.DEADLINE, cycle.deadline)
+        attempts += sum(isinstance(action, Open) for action in opening)
+        actions = cycle.handle(Signal.ATTEMPT_FAILED, now + 100, failure=REFUSED)
+    assert attempts == 3
+    assert rows(actions, EventKind.GAVE_UP)[0].fields["detail"].startswith("3 attempts in a row failed")
+
+
+def test_a_delay_is_what_the_policy_drew() -> None:
+    """Jitter keeps clients apart only if nothing rounds it: the wait and both columns are the drawn number itself."""
+    policy = FullJitter(base=1, cap=30)
+    cycle = machine(policy=policy)
+    cycle.handle(Signal.START, 0.0)
+    drawn = policy.delays(random.Random(1))
+    for now in range(0, 1000, 100):
+        cycle.handle(Signal.DEADLINE, now)
+        actions = cycle.handle(Signal.ATTEMPT_FAILED, now, failure=REFUSED)
+        expected = next(drawn)
+        told = rows(actions, EventKind.BACKOFF)[0].fields
+        assert (told["delay"], told["drawn"]) == (expected, expected)
+        assert cycle.deadline == now + expected
+
+
 def test_first_attempt_after_a_stable_connection_is_immediate() -> None:
     """After a minute of data the server was healthy a moment ago: no delay, and no draw from the policy."""
     cycle = machine()

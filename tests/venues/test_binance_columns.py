@@ -131,6 +131,20 @@ def good(number: int, **changes: Any) -> bytes:
     return trade_message(**(fields | changes))
 
 
+@pytest.mark.parametrize("key", ["t", "T", "E"])
+@pytest.mark.parametrize("spelling", ["0%s", "%s.0", "-%s", "%se0", '"%s"', "%s 0", "0x%s"])
+def test_a_number_that_json_does_not_know_is_refused_in_a_block_too(key: str, spelling: str) -> None:
+    """One such message between hundreds of good ones of the same shape: no row, and both neighbours are rows."""
+    raws = [good(i) for i in range(300)]
+    value = {"t": 10**9 + 150, "T": NOW + 150, "E": NOW + 150}[key]
+    raws[150] = raws[150].replace(f'"{key}":{value}'.encode(), f'"{key}":{spelling % value}'.encode())
+    assert raws[150] != good(150)
+    decoder = SPOT.decoder(SYMBOLS)
+    decoded = decoder.decode(Frames.of(raws, range(300)), connection=1)
+    assert decoded.batch["trade_id"].to_pylist() == [10**9 + i for i in range(300) if i != 150]
+    assert sum(decoded.rejected.values()) == 1
+
+
 def test_long_blocks_keep_their_order() -> None:
     """Ten thousand messages, in which the bad ones, the odd ones and three spellings are strewn."""
     rng = random.Random(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -39,6 +40,15 @@ def test_digits_are_read_as_python_reads_them(texts: list[bytes], foreign: bytes
         assert is_good == (text.isdigit() and text.isascii() and len(text) <= MOST_DIGITS)
         if is_good:
             assert number == int(text)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 13, 16])
+def test_one_byte_that_is_no_digit_is_seen_wherever_it_stands(length: int) -> None:
+    """In either of the two words, at each of their places."""
+    whole = b"1234567890123456"[:length]
+    texts = [whole[:at] + bytes([wrong]) + whole[at + 1 :] for at in range(length) for wrong in b"x/:-. \x00\xb1"]
+    _, good = digits(*laid_out(texts, b"5"))
+    assert not good.any()
 
 
 @given(st.lists(numeric, min_size=1))
