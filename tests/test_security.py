@@ -189,7 +189,7 @@ def test_hostile_symbols_and_texts_do_no_harm_anywhere(tmp_path: Path, capsys: p
     capture = Recorded(tmp_path / "c")
     capture.event("run_started")
     for number, text in enumerate(HOSTILE):
-        capture.append(TableName.TRADES, trade_rows([1, 5], symbol=text, start=capture.now + 10 * number))
+        capture.append(TableName.TRADES, trade_rows([1, 5], symbol=text, start=capture.now + number * 2 * 10**9))
         capture.event("hole", symbol=text, first_id=2, last_id=4, detail=text, cause=text, connection=1)
         capture.event(
             "lost", cause=text, detail=text, connection=1, outage=number + 1, close_by=text, peer=text, waited=1.0
