@@ -9,16 +9,19 @@ OLD_KERNEL := $(VENV)-ipykernel6
 CHROMIUM ?= $(shell command -v chromium || echo /usr/bin/chromium)
 export CHROMIUM
 
-.PHONY: help demo test test-browser drill mutants notebook bench lint clean
+.PHONY: help demo test test-browser drill drill-disk days mutants audit notebook bench lint clean
 
 help:
 	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
 	@echo "make test          lint, types, tests and the notebooks"
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
 	@echo "make drill         every fault of the catalogue 200 times, with seeds; RUNS=20 for fewer"
+	@echo "make drill-disk    crash points, power loss, damage, readers and kills of the disk, in full (hours)"
+	@echo "make days          simulated days of each pattern of outages; SEEDS=5 for fewer than 200 (hours)"
 	@echo "make mutants       known defects planted one by one in a copy, and which test notices each (minutes)"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
-	@echo "make bench         the measurements in benchmarks/"
+	@echo "make audit         known weaknesses of the pinned dependencies, where pip-audit has its database"
+	@echo "make bench         every measurement; writes benchmarks/RESULTS.md (python -m benchmarks --short: minutes)"
 	@echo "make lint          lint and types only"
 
 $(VENV)/bin/python:
@@ -78,6 +81,20 @@ RUNS ?= 200
 drill: $(VENV)/.dev
 	$(BIN)/python -m tests.drill --runs $(RUNS)
 
+drill-disk: $(VENV)/.dev
+	$(BIN)/python -m tests.drill.disk.crash
+	$(BIN)/python -m tests.drill.disk.damage --runs 1000000
+	$(BIN)/python -m tests.drill.disk.readers
+	$(BIN)/python -m tests.drill.disk.kill --runs 1000
+	$(BIN)/python -m tests.drill.disk.kernels
+
+SEEDS ?= 200
+days: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+audit: $(VENV)/.dev
+	@$(BIN)/python -m tests.audit
+
 mutants: $(VENV)/.dev
 	@$(BIN)/python -m tests.mutants
 
@@ -88,4 +105,5 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(OLD_KERNEL) .mypy_cache .ruff_cache .hypothesis demo-output browser-output
+	rm -rf $(VENV) $(OLD_KERNEL) .mypy_cache .ruff_cache .hypothesis demo-output browser-output fuzz-output \
+		.venv-fuzz .venv-audit .venv-peers
