@@ -36,7 +36,8 @@ STREAM = "binance:btcusdt"
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[ExchangeProcess]:
-    with start(Tape.generate(("BTCUSDT",), rate=500.0, seed=1)) as running:
+    # So many that some are lost in the few milliseconds a reconnect takes.
+    with start(Tape.generate(("BTCUSDT",), rate=3000.0, seed=1)) as running:
         yield running
 
 

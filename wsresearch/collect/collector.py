@@ -319,6 +319,8 @@ class Collector:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            if self._link is None:  # the end of the handshake wakes us again, and nothing is to be waited for then
+                continue
             while len(self._inbox) and self._link is not None:
                 self._digest()
                 await self._transport.sleep(0)
