@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import json
 import logging
 import logging.handlers
@@ -78,6 +79,9 @@ def collect_here(
             loop.add_signal_handler(signal.SIGUSR1, collector.reconnect)
             if ready is not None:
                 ready(collector)
+            # What is loaded by now stays: the garbage collector need not walk over all objects of pyarrow and pandas
+            # again and again, tens of milliseconds at a time, in which nothing is received.
+            gc.freeze()
             watching = asyncio.create_task(_watch(collector, watch)) if watch else None
             try:
                 exit_code = await collector.run()

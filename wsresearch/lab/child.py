@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -279,6 +280,7 @@ async def _serve(options: ExchangeOptions, *, control: bool) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, (lambda: None) if control else stop.set)
     async with Exchange.of(options) as exchange:
+        gc.freeze()  # as the collector's process does: a pause of this process would look like one of the network
         _say({"url": exchange.url})
         waiting: set[asyncio.Task[object]] = {loop.create_task(stop.wait())}
         if control:
