@@ -94,8 +94,7 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Encodings by type: what rises or hardly changes as differences, what repeats by dictionary.
 
     Floats and booleans stay plain: a dictionary takes all NaN for one. `store_decimal_as_integer` would change
-    nothing, it ends at 18 digits and ours have 38. Statistics are kept of numbers and times, by which readers choose;
-    those of decimals and texts would cost as much again.
+    nothing, it ends at 18 digits and ours have 38.
     """
     deltas = {
         field.name: "DELTA_BINARY_PACKED"
@@ -108,7 +107,7 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
         "compression_level": _ZSTD_LEVEL,
         "use_dictionary": repeated,
         "column_encoding": deltas,
-        "write_statistics": list(deltas),
+        "write_statistics": True,
         "write_page_checksum": True,
     }
 

@@ -245,7 +245,7 @@ def _publish(
         finally:
             disk.close(descriptor)
         found = _read_back(temporary)
-        wrong = "other bytes" if found != content else None
+        wrong = None if _same(found, content) else "other bytes"
         with Follower(layout, segment) as follower:
             wrong = wrong or difference(found, segment.table, _blocks(follower), metadata)
         if wrong:
@@ -336,7 +336,12 @@ def _is_one_append(tail: bytes) -> bool:
 
 def _holds(path: Path, content: memoryview) -> bool:
     """Tell whether a file of ours has exactly these bytes."""
-    return not path.is_symlink() and path.is_file() and _read_back(path) == content
+    return not path.is_symlink() and path.is_file() and _same(_read_back(path), content)
+
+
+def _same(found: bytes, content: memoryview) -> bool:
+    # Python compares a memoryview byte by byte: 25 ms for a segment of a million trades, in which nobody else runs.
+    return bool(pa.py_buffer(found).equals(pa.py_buffer(content)))
 
 
 def _read_back(path: Path) -> bytes:
