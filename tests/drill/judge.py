@@ -59,8 +59,8 @@ class Verdict:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether it was played and nothing is wrong."""
+        return not self.problems and not self.not_played
 
 
 def drilled(scenario: Scenario, seed: int) -> Verdict:
