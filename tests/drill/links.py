@@ -52,21 +52,23 @@ _EARLY_NS: Final = 50_000_000
 
 
 @contextlib.contextmanager
-def _away() -> Iterator[None]:
-    """Return to this thread's network namespace at the end."""
+def _away(call: str, *arguments: int) -> Iterator[None]:
+    """Leave this thread's network namespace by a system call, and return to it at the end."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        yield
+        _called(call, *arguments)
+        try:
+            yield
+        finally:
+            _called("setns", home, _NEW_NETWORK)
     finally:
-        _called("setns", home, _NEW_NETWORK)
         os.close(home)
 
 
 @contextlib.contextmanager
 def inside(namespace: int) -> Iterator[None]:
     """Be in a namespace, with this thread and with the processes that it starts meanwhile."""
-    with _away():
-        _called("setns", namespace, _NEW_NETWORK)
+    with _away("setns", namespace, _NEW_NETWORK):
         yield
 
 
@@ -77,8 +79,7 @@ def _called(name: str, *arguments: int) -> None:
 
 
 def _made() -> int:
-    with _away():
-        _called("unshare", _NEW_NETWORK)
+    with _away("unshare", _NEW_NETWORK):
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
 
