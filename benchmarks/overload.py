@@ -19,6 +19,7 @@ import ssl
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -59,7 +60,7 @@ def measure(seconds: float, folder: Path, *, tls: bool) -> tuple[float, bool]:
     stats, events = reader.stats(), reader.events()
     total = {name: pc.sum(stats[name]).as_py() or 0 for name in ("messages", "dropped")}
     found = holes(events)
-    missing = {row["symbol"]: 0 for row in found.to_pylist()}
+    missing: Counter[str] = Counter()
     for symbol, count in zip(found["symbol"].to_pylist(), found["count"].to_pylist(), strict=True):
         missing[symbol] += count
     stored, behind, whole = _accounts(collector.out, told["counts"], missing)
@@ -72,7 +73,7 @@ def measure(seconds: float, folder: Path, *, tls: bool) -> tuple[float, bool]:
         "every message was received": total["messages"] == told["sent"],
         "sent = stored + dropped": told["sent"] == stored + total["dropped"],
         "of each symbol, sent = stored + in holes + behind the last one stored": whole,
-        "dropped = in holes + behind the last one stored": total["dropped"] == sum(missing.values()) + behind,
+        "dropped = in holes + behind the last one stored": total["dropped"] == missing.total() + behind,
         "one connection": opened == 1,
         "the queue within its limit": pc.max(stats["queue_bytes"]).as_py() <= QUEUE,
         "memory within that of an idle collector + the queue + 64 MB": peak <= bound,
@@ -80,7 +81,7 @@ def measure(seconds: float, folder: Path, *, tls: bool) -> tuple[float, bool]:
     name = "TLS" if tls else "plain"
     print(
         f"{name:6} {told['seconds']:.0f} s: could send {could:,.0f}/s, sent {told['sent']:,}, stored {stored:,} "
-        f"({rate:,.0f}/s), dropped {total['dropped']:,} = {sum(missing.values()):,} ids in {found.num_rows:,} holes "
+        f"({rate:,.0f}/s), dropped {total['dropped']:,} = {missing.total():,} ids in {found.num_rows:,} holes "
         f"+ {behind:,} behind the last one stored; offered {could / rate:.1f} and read {told['sent'] / stored:.1f} "
         f"times what was stored\n"
         f"       memory {base / 1e6:,.0f} MB before, {peak / 1e6:,.0f} MB at most, {bound / 1e6:,.0f} MB allowed; "
@@ -135,7 +136,7 @@ def _size(folder: Path) -> int:
     return size
 
 
-def _accounts(root: Path, sent: Mapping[str, int], missing: Mapping[str, int]) -> tuple[int, int, bool]:
+def _accounts(root: Path, sent: Mapping[str, int], missing: Counter[str]) -> tuple[int, int, bool]:
     """Hold what is stored against what was sent.
 
     Returns
@@ -151,7 +152,7 @@ def _accounts(root: Path, sent: Mapping[str, int], missing: Mapping[str, int]) -
         first, last, rows = found[symbol]
         mine = FIRST_LAP * PER_SYMBOL + count - 1 - last
         whole &= first == FIRST_LAP * PER_SYMBOL and mine >= 0
-        whole &= count == rows + missing.get(symbol, 0) + mine
+        whole &= count == rows + missing[symbol] + mine
         stored, behind = stored + rows, behind + mine
     return stored, behind, whole and set(found) == set(sent)
 
@@ -166,6 +167,8 @@ def main() -> int:
     asked = parser.parse_args()
     seconds = asked.seconds if asked.minutes is None else asked.minutes * 60
     out = asked.out or Path(tempfile.gettempdir())
+    if not out.is_dir() or not seconds >= 1:
+        parser.error(f"{seconds:g} s in {out}: give a second at least, and a folder that is there")
     free, needed = shutil.disk_usage(out).free, seconds * DISK
     if free < needed:
         parser.error(

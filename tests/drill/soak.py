@@ -290,6 +290,8 @@ def main() -> int:
         parser.error(
             f"{asked.minutes:g} minutes with a fault every {asked.every:g} s: give time for two faults at least"
         )
+    if asked.out is not None and not asked.out.is_dir():
+        parser.error(f"{asked.out} is no folder")
     with tempfile.TemporaryDirectory(prefix="wsresearch-soak-", dir=asked.out) as name:
         result = soaked(
             Path(name), seconds=asked.minutes * 60, every=asked.every, rate=asked.rate, seed=asked.seed, told=True
