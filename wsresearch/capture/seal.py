@@ -47,6 +47,9 @@ _ROWS_AT_ONCE: Final = 1024
 """Rows of small batches that are put together as they are read: one of a single event takes 16 kB of memory [measured],
 so that a row group of such would take 2 GB."""
 
+_READ_BACK: Final = 1 << 20
+"""Bytes of a sealed file that are read back and compared at a time."""
+
 _LONGEST_MESSAGE: Final = 1 << 28
 """Bytes that one append may have left unfinished, far more than the largest batch; what is longer is damage."""
 
@@ -248,10 +251,9 @@ def _publish(
             disk.fsync(descriptor)
         finally:
             disk.close(descriptor)
-        found = _read_back(temporary)
-        wrong = None if _same(found, content) else "other bytes"
+        wrong = None if _holds(temporary, content) else "other bytes"
         with Follower(layout, segment) as follower:
-            wrong = wrong or difference(found, segment.table, _blocks(follower), metadata)
+            wrong = wrong or difference(content, segment.table, _blocks(follower), metadata)
         if wrong:
             raise CaptureDamaged(
                 f"{segment} was written to {str(temporary)!r} and read back differently ({wrong}): "
@@ -339,21 +341,20 @@ def _is_one_append(tail: bytes) -> bool:
 
 
 def _holds(path: Path, content: memoryview) -> bool:
-    """Tell whether a file of ours has exactly these bytes."""
-    return not path.is_symlink() and path.is_file() and _same(_read_back(path), content)
-
-
-def _same(found: bytes, content: memoryview) -> bool:
-    # Python compares a memoryview byte by byte: 25 ms for a segment of a million trades, in which nobody else runs.
-    return bool(pa.py_buffer(found).equals(pa.py_buffer(content)))
-
-
-def _read_back(path: Path) -> bytes:
-    with path.open("rb") as file:
+    """Tell whether a file of ours has exactly these bytes, on the disk; it never lies in memory as a whole."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb", buffering=0) as file:
         if hasattr(os, "posix_fadvise"):
             # Forget what is in memory, so that it is the disk that answers; a hint, and not heeded everywhere.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return file.read()
+        at = 0
+        while found := file.read(_READ_BACK):
+            # Not by Python: it compares a memoryview byte by byte, and nobody else runs meanwhile.
+            if not pa.py_buffer(found).equals(pa.py_buffer(content[at : at + len(found)])):
+                return False
+            at += len(found)
+    return at == len(content)
 
 
 def _settle_lone_index(layout: Layout, segment: Segment, disk: Disk) -> tuple[Path, ...]:
