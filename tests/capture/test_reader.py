@@ -130,7 +130,7 @@ class Steps:
         self.action: Callable[[], None] = lambda: None
         for owner, name in (
             (Layout, "journals"),
-            (Layout, "parquets"),
+            (Layout, "sealed"),
             (rows_module, "Follower"),
             (follow_module, "Follower"),
             (rows_module, "read_sealed"),

@@ -20,13 +20,13 @@ TRADES = TableName.TRADES
 def test_segments_are_listed_once_in_their_order(tmp_path: Path) -> None:
     """Sealed, waiting and growing segments in one list; a sealed one knows its date."""
     capture = Recorded(tmp_path / "btc", rows=2)
-    assert places(capture.layout, TRADES) == []
+    assert list(places(capture.layout, TRADES)) == []
     capture.trade(2)
     capture.trade(2)
     capture.seal()
     capture.trade(2)
     capture.trade(1)
-    found = places(capture.layout, TRADES)
+    found = list(places(capture.layout, TRADES))
     assert [(place.segment.number, place.journal, place.parquet is not None) for place in found] == [
         (1, False, True),
         (2, True, False),
@@ -34,7 +34,7 @@ def test_segments_are_listed_once_in_their_order(tmp_path: Path) -> None:
         (4, True, False),
     ]
     assert [place.date for place in found] == [dt.date(2026, 11, 23), None, None, None]
-    assert places(capture.layout, TableName.EVENTS) == []
+    assert list(places(capture.layout, TableName.EVENTS)) == []
 
 
 def test_a_number_that_is_missing_for_good_costs_a_second_look_and_nothing_else(
