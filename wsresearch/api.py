@@ -1,6 +1,6 @@
 """What users hold: :func:`collect`, :func:`open_capture` and :class:`Capture`; here the rooms meet, nothing is decided.
 
-Each method says in one line which room does the work.
+Each method says in one line which room does the work, and loads it: who only reads waits for no other room.
 """
 
 from __future__ import annotations
@@ -15,21 +15,17 @@ import pyarrow as pa
 from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
-from wsresearch.collect import process
-from wsresearch.collect.config import Config, make_config
-from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
-from wsresearch.reconnect.backoff import Policy
-from wsresearch.reconnect.presets import Preset, parse_policy
-from wsresearch.reconnect.reset import Reset
-from wsresearch.venues import venue_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsresearch.collect.config import make_config
+    from wsresearch.collect.status import Status
     from wsresearch.lab import ExchangeProcess
     from wsresearch.notebook.desk import Panel
     from wsresearch.notebook.lab_panel import LabPanel
+    from wsresearch.reconnect.backoff import Policy
     from wsresearch.study import Staleness, Sweep
 
 _SWEPT: Final = ("symbol", "trade_id", "recv_time", "connection")
@@ -41,6 +37,14 @@ AS_RECORDED: Final = "as recorded"
 
 COMPARED: Final = ("full-jitter", "equal-jitter", "exponential", "constant", "seed-okhttp", "seed-java-websocket")
 """What a capture's policy is compared with if nobody says."""
+
+
+def __getattr__(name: str) -> Any:
+    if name != "make_config":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from wsresearch.collect.config import make_config
+
+    return make_config
 
 
 def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture:
@@ -69,6 +73,9 @@ def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture
     CollectorError
         If the background process did not start.
     """
+    from wsresearch.collect import process
+    from wsresearch.collect.config import make_config
+
     config = make_config(stream, out, **options)
     if process.settled(config.out) is None:
         try:
@@ -150,10 +157,15 @@ class Capture(Reader):
     @property
     def status(self) -> Status:
         """What the capture is doing now."""
+        from wsresearch.collect.status import read_status
+
         return read_status(self.root)
 
     def start(self) -> Self:
         """Start the collector again as it was last configured; do nothing if it runs."""
+        from wsresearch.collect import process
+        from wsresearch.collect.config import Config
+
         if process.running(self.root) is None:
             configured = read_identity(Layout(self.root)).config
             with contextlib.suppress(CaptureBusy):  # another thread was quicker, and asked for the same
@@ -170,15 +182,18 @@ class Capture(Reader):
         CollectorError
             If it has not ended after ``timeout`` seconds, or runs on another machine.
         """
-        process.stop(self.root, timeout=timeout)
+        from wsresearch.collect import process
         from wsresearch.notebook.registry import PANELS
 
+        process.stop(self.root, timeout=timeout)
         for shown in PANELS.of(self.root):
             shown.freeze()
         return self
 
     def reconnect(self) -> Self:
         """Cut the backoff short, or drop the connection and open another one at once."""
+        from wsresearch.collect import process
+
         process.signal_reconnect(self.root)
         return self
 
@@ -258,6 +273,8 @@ class Capture(Reader):
         What is not said about reset rule and budget is as this capture was configured.
         """
         from wsresearch import study
+        from wsresearch.reconnect.presets import Preset, parse_policy
+        from wsresearch.reconnect.reset import Reset
         from wsresearch.study.policies import named
 
         config = self.identity.config
@@ -287,6 +304,8 @@ class Capture(Reader):
 
     @property
     def _numbered(self) -> bool:
+        from wsresearch.venues import venue_named
+
         return venue_named(self.identity.venue).has_sequence
 
     def _need_numbers(self, what: str) -> None:
