@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -154,7 +156,7 @@ def chosen(table: pa.Table, name: TableName, *, window: Window, symbols: Sequenc
                 before = pc.less(table[time], _moment(window.until, kind))
                 mask = before if mask is None else pc.and_(mask, before)
     if symbols is not None:
-        listed = pc.is_in(table["symbol"].cast(pa.string()), value_set=pa.array(symbols, pa.string()))
+        listed = pc.is_in(table["symbol"].cast(pa.string()), value_set=_texts(symbols))
         mask = listed if mask is None else pc.and_(mask, listed)
     return table if mask is None else table.filter(mask)
 
@@ -162,6 +164,13 @@ def chosen(table: pa.Table, name: TableName, *, window: Window, symbols: Sequenc
 def _moment(ns: int, kind: pa.DataType) -> pa.Scalar:
     """Return an instant as Arrow has it; `pa.scalar` imports pandas, which takes longer than reading ten minutes."""
     return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(ns.to_bytes(8, sys.byteorder, signed=True))])[0]
+
+
+def _texts(texts: Sequence[str]) -> pa.Array:
+    """Return texts as Arrow has them; `pa.array` imports pandas too."""
+    encoded = [text.encode() for text in texts]
+    ends = array("i", accumulate(map(len, encoded), initial=0))
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded)))
 
 
 def _filtered_by(name: TableName, window: Window, symbols: Sequence[str] | None) -> list[str]:
