@@ -6,6 +6,7 @@ Each method says in one line which room does the work, and loads it: who only re
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pyarrow as pa
 
 from wsresearch.capture.identity import read_identity
-from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
 
@@ -40,11 +40,9 @@ COMPARED: Final = ("full-jitter", "equal-jitter", "exponential", "constant", "se
 
 
 def __getattr__(name: str) -> Any:
-    if name != "make_config":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wsresearch.collect.config import make_config
-
-    return make_config
+    if name == "make_config":
+        return importlib.import_module("wsresearch.collect.config").make_config
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture:
@@ -167,9 +165,8 @@ class Capture(Reader):
         from wsresearch.collect.config import Config
 
         if process.running(self.root) is None:
-            configured = read_identity(Layout(self.root)).config
             with contextlib.suppress(CaptureBusy):  # another thread was quicker, and asked for the same
-                process.start(Config.from_json({**configured, "out": os.fspath(self.root)}))
+                process.start(Config.from_json({**read_identity(self._layout).config, "out": os.fspath(self.root)}))
         return self
 
     def stop(self, *, timeout: float = 60.0) -> Self:
@@ -245,12 +242,16 @@ class Capture(Reader):
 
         return study.sweep(self.batches(columns=_SWEPT), longer_than=longer_than, outages=self.outages())
 
-    def staleness(self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0) -> Staleness:
+    def staleness(
+        self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0, outages: pa.Table | None = None
+    ) -> Staleness:
         """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
         from wsresearch import study
 
+        lost = self.outages() if outages is None else outages
+        swept = study.sweep(self.batches(columns=_SWEPT), outages=lost)
         given = study.TIMEOUTS if timeouts is None else timeouts
-        return study.staleness(self.sweep(), self.outages(), timeouts=given, tolerated=tolerated)
+        return study.staleness(swept, lost, timeouts=given, tolerated=tolerated)
 
     def survival(self, of: str = "connections", **options: Any) -> pa.Table:
         """How long connections live, or outages last, see :func:`wsresearch.study.survival`."""
@@ -294,12 +295,13 @@ class Capture(Reader):
         """Return the document of ``wsresearch report --json``."""
         from wsresearch import study
 
+        lost = self.outages()
         return study.report(
             self.events(),
+            outages=lost,
             trades=self.totals().trades,
-            numbered=self._numbered,
             losses=study.balance(self.losses(), self.stats()) if self._numbered else None,
-            stale=self.staleness(),
+            stale=self.staleness(outages=lost),
         )
 
     @property
