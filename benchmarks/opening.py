@@ -31,6 +31,7 @@ from wsresearch.capture.append import FORMAT_KEY, SEGMENT_KEY, SegmentWriter
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.parquet import encode
+from wsresearch.capture.scan import places
 from wsresearch.schema import EVENTS, FORMAT_VERSION, STATS, EventKind, TableName
 from wsresearch.venues.binance_columns import trades_batch
 from wsresearch.venues.columns import decimals
@@ -47,7 +48,7 @@ import sys, wsresearch
 capture = wsresearch.open_capture
 loaded = time.perf_counter()
 rows = capture(sys.argv[1]).trades(last="10min").num_rows
-print(time.perf_counter() - began, time.perf_counter() - loaded, rows)
+print(time.perf_counter() - began, time.perf_counter() - loaded, time.process_time(), rows)
 """
 IMPORT: Final = "import time; b = time.perf_counter(); import wsresearch; print(time.perf_counter() - b)"
 LOADED: Final = "import sys, wsresearch; print(*(n for n in ('pandas', 'matplotlib') if n in sys.modules))"
@@ -123,11 +124,11 @@ def python(code: str, *arguments: str) -> str:
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def opening(root: Path) -> tuple[float, float]:
-    """Return the seconds from before the import until the rows are there, and those after everything was loaded."""
-    whole, reading, rows = python(READ, str(root)).split()
+def opening(root: Path) -> tuple[float, ...]:
+    """Return the seconds from before the import to the rows, those after all was loaded, and the processor's in all."""
+    *seconds, rows = python(READ, str(root)).split()
     assert int(rows) > ROWS, f"only {rows} rows in the last ten minutes"
-    return float(whole), float(reading)
+    return tuple(map(float, seconds))
 
 
 def main() -> int:
@@ -144,6 +145,7 @@ def main() -> int:
         root = options.keep or Path(name) / "capture"
         if not root.exists():
             make(root, options.segments)
+        segments = len(places(Layout(root), TableName.TRADES))
         os.sync()  # what is not on the disk yet cannot be forgotten
         opening(root)
         for _ in range(options.rounds):
@@ -152,24 +154,28 @@ def main() -> int:
             cold.append(opening(root))
             imported.append(float(python(IMPORT)))
             bare.append(float(python(IMPORT.replace("wsresearch", "sys"))))
-    trades = options.segments * ROWS
-    print(f"a capture of {trades:,} trades in {options.segments:,} segments, median of {options.rounds} rounds")
-    print("                                           import, open and read   open and read alone")
-    for what, measured in (("nothing of the files in memory", cold), ("what was read before in memory", warm)):
-        whole, reading = (median(column) for column in zip(*measured, strict=True))
-        print(f"  the last ten minutes, {what:<30} {whole:8.3f} s         {reading:8.3f} s")
+    trades = segments * ROWS
+    print(f"a capture of {trades:,} trades in {segments:,} segments, median of {options.rounds} rounds")
+    print(f"  {'the last ten minutes, its files':<34}{'import, open, read':>20}{'open and read':>16}{'processor':>12}")
+    told = {"not in memory": cold, "in memory": warm}
+    medians = {what: [median(column) for column in zip(*rounds, strict=True)] for what, rounds in told.items()}
+    for what, (whole, reading, processor) in medians.items():
+        print(f"  {what:<34}{whole:>18.3f} s{reading:>14.3f} s{processor:>10.3f} s")
     print(f"  import wsresearch {median(imported) * 1e3:.0f} ms, bare Python {median(bare) * 1e3:.0f} ms")
-    slowest = max(median(whole for whole, _ in measured) for measured in (cold, warm))
-    reading = median(reading for _, reading in cold)
-    short = trades < 99e6
-    slow = f"{reading:.2f} s of it is reading, the rest is loading Python and the libraries" if slowest > 1 else ""
+    whole, _, processor = max(medians.values())
+    stops = ["this was the short version"] if trades < 99e6 else []
+    if whole > 1:
+        stops.append(
+            f"the process computes for {processor:.2f} s, libraries to load included; "
+            "the rest is waiting for the disk and for others who compute on this machine"
+        )
     Figure(
         what=f"opening a capture of {trades / 1e6:.0f} million trades and reading the last ten minutes, "
-        "import included, its files not in memory",
+        "import included",
         target="1 s",
-        value=f"{slowest:.2f} s",
-        reached=slowest <= 1 and not short,
-        stopped_by="; ".join(filter(None, ["this was the short version" if short else "", slow])),
+        value=f"{whole:.2f} s",
+        reached=not stops,
+        stopped_by="; ".join(stops),
     ).say()
     loaded = python(LOADED).strip()
     more = (median(imported) - median(bare)) * 1e3
