@@ -92,8 +92,9 @@ class Reader:
     has it: so the same ``last`` cuts all tables at one instant, in an outage ``trades(last="1min")`` is empty as it
     should be, and a capture of last year can be asked too. It stands alone.
 
-    **Cost.** Segments that cannot hold a row asked for are not read: their date folder or the statistics in
-    their footer say so. Footers are kept in memory, for a sealed file never changes.
+    **Cost.** A call lists the names of a table once, of all three with ``last``. Segments that cannot hold a row
+    asked for are not read: their date folder says so, or, of the dates that fit, the statistics in their footer; not
+    their number, for a clock may have stepped back. Footers are kept in memory, for a sealed file never changes.
 
     **Errors of the methods.** `UsageError` for a value that makes no sense; `NotACapture` if the directory
     has gone since; `CaptureDamaged` if a Parquet file needed fails a check, because leaving its rows out
