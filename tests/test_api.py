@@ -332,7 +332,7 @@ def test_the_ledger_estimates_the_volume_lost(capture: wr.Capture) -> None:
 def test_without_numbers_holes_are_not_defined(capture: wr.Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A venue that does not number its trades: an error that says so, or null; never 0."""
     unnumbered = dataclasses.replace(venue_named("binance"), has_sequence=False)
-    monkeypatch.setattr("wsresearch.api.venue_named", lambda name: unnumbered)
+    monkeypatch.setattr("wsresearch.venues.venue_named", lambda name: unnumbered)
     for ask in (capture.holes, capture.losses):
         with pytest.raises(UsageError, match=r"not defined for binance: .*'trade_id'"):
             ask()

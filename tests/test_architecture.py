@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.capture.recorded import Recorded
+
 PACKAGE = Path(__file__).resolve().parents[1] / "wsresearch"
 
 # A trade's journey, as the one table of ARCHITECTURE.md: a room and the rooms it may import.
@@ -98,6 +100,24 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_reading_a_capture_loads_only_what_reads(tmp_path: Path) -> None:
+    """What one waits for are libraries, and they are as few as can be: no pandas, and no other room."""
+    capture = Recorded(tmp_path / "btc")
+    for _ in range(2):  # sealed and not
+        capture.seal()
+        capture.trade(60)
+        capture.rotate()
+    code = (
+        "import sys, wsresearch; wsresearch.open_capture(sys.argv[1]).trades(last='30s', symbols='btcusdt'); "
+        "rooms = ('reconnect', 'venues', 'collect', 'study', 'lab', 'notebook'); "
+        "heavy = {'pandas', 'matplotlib', 'asyncio', *(f'wsresearch.{room}' for room in rooms)} & set(sys.modules); "
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "btc")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

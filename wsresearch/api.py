@@ -1,11 +1,12 @@
 """What users hold: :func:`collect`, :func:`open_capture` and :class:`Capture`; here the rooms meet, nothing is decided.
 
-Each method says in one line which room does the work.
+Each method says in one line which room does the work, and loads it: who only reads waits for no other room.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,23 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pyarrow as pa
 
 from wsresearch.capture.identity import read_identity
-from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
-from wsresearch.collect import process
-from wsresearch.collect.config import Config, make_config
-from wsresearch.collect.status import Status, read_status
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
-from wsresearch.reconnect.backoff import Policy
-from wsresearch.reconnect.presets import Preset, parse_policy
-from wsresearch.reconnect.reset import Reset
-from wsresearch.venues import venue_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsresearch.collect.config import make_config
+    from wsresearch.collect.status import Status
     from wsresearch.lab import ExchangeProcess
     from wsresearch.notebook.desk import Panel
     from wsresearch.notebook.lab_panel import LabPanel
+    from wsresearch.reconnect.backoff import Policy
     from wsresearch.study import Staleness, Sweep
 
 _SWEPT: Final = ("symbol", "trade_id", "recv_time", "connection")
@@ -41,6 +37,12 @@ AS_RECORDED: Final = "as recorded"
 
 COMPARED: Final = ("full-jitter", "equal-jitter", "exponential", "constant", "seed-okhttp", "seed-java-websocket")
 """What a capture's policy is compared with if nobody says."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "make_config":
+        return importlib.import_module("wsresearch.collect.config").make_config
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture:
@@ -69,6 +71,9 @@ def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture
     CollectorError
         If the background process did not start.
     """
+    from wsresearch.collect import process
+    from wsresearch.collect.config import make_config
+
     config = make_config(stream, out, **options)
     if process.settled(config.out) is None:
         try:
@@ -150,14 +155,18 @@ class Capture(Reader):
     @property
     def status(self) -> Status:
         """What the capture is doing now."""
+        from wsresearch.collect.status import read_status
+
         return read_status(self.root)
 
     def start(self) -> Self:
         """Start the collector again as it was last configured; do nothing if it runs."""
+        from wsresearch.collect import process
+        from wsresearch.collect.config import Config
+
         if process.running(self.root) is None:
-            configured = read_identity(Layout(self.root)).config
             with contextlib.suppress(CaptureBusy):  # another thread was quicker, and asked for the same
-                process.start(Config.from_json({**configured, "out": os.fspath(self.root)}))
+                process.start(Config.from_json({**read_identity(self._layout).config, "out": os.fspath(self.root)}))
         return self
 
     def stop(self, *, timeout: float = 60.0) -> Self:
@@ -170,15 +179,18 @@ class Capture(Reader):
         CollectorError
             If it has not ended after ``timeout`` seconds, or runs on another machine.
         """
-        process.stop(self.root, timeout=timeout)
+        from wsresearch.collect import process
         from wsresearch.notebook.registry import PANELS
 
+        process.stop(self.root, timeout=timeout)
         for shown in PANELS.of(self.root):
             shown.freeze()
         return self
 
     def reconnect(self) -> Self:
         """Cut the backoff short, or drop the connection and open another one at once."""
+        from wsresearch.collect import process
+
         process.signal_reconnect(self.root)
         return self
 
@@ -230,12 +242,16 @@ class Capture(Reader):
 
         return study.sweep(self.batches(columns=_SWEPT), longer_than=longer_than, outages=self.outages())
 
-    def staleness(self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0) -> Staleness:
+    def staleness(
+        self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0, outages: pa.Table | None = None
+    ) -> Staleness:
         """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
         from wsresearch import study
 
+        lost = self.outages() if outages is None else outages
+        swept = study.sweep(self.batches(columns=_SWEPT), outages=lost)
         given = study.TIMEOUTS if timeouts is None else timeouts
-        return study.staleness(self.sweep(), self.outages(), timeouts=given, tolerated=tolerated)
+        return study.staleness(swept, lost, timeouts=given, tolerated=tolerated)
 
     def survival(self, of: str = "connections", **options: Any) -> pa.Table:
         """How long connections live, or outages last, see :func:`wsresearch.study.survival`."""
@@ -258,6 +274,8 @@ class Capture(Reader):
         What is not said about reset rule and budget is as this capture was configured.
         """
         from wsresearch import study
+        from wsresearch.reconnect.presets import Preset, parse_policy
+        from wsresearch.reconnect.reset import Reset
         from wsresearch.study.policies import named
 
         config = self.identity.config
@@ -277,16 +295,19 @@ class Capture(Reader):
         """Return the document of ``wsresearch report --json``."""
         from wsresearch import study
 
+        lost = self.outages()
         return study.report(
             self.events(),
+            outages=lost,
             trades=self.totals().trades,
-            numbered=self._numbered,
             losses=study.balance(self.losses(), self.stats()) if self._numbered else None,
-            stale=self.staleness(),
+            stale=self.staleness(outages=lost),
         )
 
     @property
     def _numbered(self) -> bool:
+        from wsresearch.venues import venue_named
+
         return venue_named(self.identity.venue).has_sequence
 
     def _need_numbers(self, what: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wsresearch.capture.guard import GUARD_BYTES, GuardError, check_guard, guarded
+from wsresearch.capture.guard import GUARD_BYTES, GuardError, Tail, check_guard, checked_tail, guarded
 
 TABLE = pa.table({"n": list(range(1000)), "text": ["x"] * 1000})
 
@@ -47,6 +47,23 @@ def test_no_flipped_bit_of_the_footer_goes_unseen(path: Path) -> None:
         path.write_bytes(bad)
         with pytest.raises(GuardError):
             check_guard(path)
+
+
+@pytest.mark.parametrize("rows", [500, 1])
+def test_the_tail_that_was_checked_is_all_that_arrow_needs(path: Path, rows: int) -> None:
+    """Footers short and long (a thousand row groups): what is returned is the footer of that very file."""
+    pq.write_table(TABLE, path, row_group_size=rows)
+    plain = path.read_bytes()
+    path.write_bytes(guarded(plain))
+    tail = checked_tail(path)
+    assert tail == Tail(content=plain[footer_of(plain) :], guarded=True, size_bytes=len(plain) + GUARD_BYTES)
+    metadata = pq.read_metadata(pa.BufferReader(tail.content))
+    assert (metadata.num_rows, metadata.num_row_groups) == (1000, 1000 // rows)
+    bad = bytearray(path.read_bytes())
+    bad[footer_of(bad) + 40] ^= 1
+    path.write_bytes(bad)
+    with pytest.raises(GuardError):
+        checked_tail(path)
 
 
 def test_a_damaged_guard_is_seen_or_gone(path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import queue
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.capture.made import MIDNIGHT, NOON, SECOND
 from tests.capture.recorded import NoSync, Recorded, trade_rows
@@ -130,7 +133,7 @@ class Steps:
         self.action: Callable[[], None] = lambda: None
         for owner, name in (
             (Layout, "journals"),
-            (Layout, "parquets"),
+            (Layout, "sealed"),
             (rows_module, "Follower"),
             (follow_module, "Follower"),
             (rows_module, "read_sealed"),
@@ -618,6 +621,49 @@ def test_only_segments_that_can_match_are_read(tmp_path: Path, monkeypatch: pyte
     assert len(footers) == 10, "only the footers of the one date that can match"
     reader.trades(last="90s")
     assert len(footers) == 10, "a footer is read once"
+
+
+def test_a_read_lists_each_table_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month leaves nine thousand names: one look tells where the end is, and where the rows are."""
+    capture = Recorded(tmp_path / "btc")
+    for _ in range(3):
+        capture.trade(60)
+        capture.rotate()
+    capture.second()
+    capture.seal()
+    listed: list[TableName] = []
+    real = Layout.sealed
+    monkeypatch.setattr(Layout, "sealed", lambda self, table: listed.append(table) or real(self, table))
+    reader = Reader(capture.root)
+    assert reader.trades(since="2026-11-23").num_rows == 180
+    assert listed == [TableName.TRADES]
+    listed.clear()
+    assert reader.trades(last="90s").num_rows == 90
+    assert sorted(listed) == sorted(TableName)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    starts=st.lists(st.tuples(st.integers(-30, 30), st.booleans()), min_size=1, max_size=8),
+    edges=st.tuples(st.integers(-32, 32), st.integers(0, 40)),
+)
+def test_a_clock_that_steps_back_hides_no_row(starts: list[tuple[int, bool]], edges: tuple[int, int]) -> None:
+    """Whatever hours the connections were stamped with, days apart and in any order: a window has all of its rows."""
+    with tempfile.TemporaryDirectory() as name:
+        capture = Recorded(Path(name) / "btc")
+        times: list[int] = []
+        for hours, sealed in starts:
+            capture.now = NOON + hours * HOUR * SECOND
+            times += [capture.now + number * SECOND for number in range(3)]
+            capture.trade(3)
+            capture.rotate()
+            if sealed:
+                capture.seal()
+        since = NOON + edges[0] * HOUR * SECOND + SECOND
+        until = since + edges[1] * HOUR * SECOND
+        window = [dt.datetime.fromtimestamp(edge // SECOND, tz=dt.UTC) for edge in (since, until)]
+        wanted = [number for number, time in enumerate(times, start=1) if since <= time < until]
+        assert ids(Reader(capture.root).trades(since=window[0], until=window[1])) == wanted
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.capture.made import NOON, SECOND
 from tests.capture.recorded import Recorded
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.scan import Place, doubles, find, places
+from wsresearch.capture.window import EVER, Window
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import TableName
 
@@ -20,13 +22,13 @@ TRADES = TableName.TRADES
 def test_segments_are_listed_once_in_their_order(tmp_path: Path) -> None:
     """Sealed, waiting and growing segments in one list; a sealed one knows its date."""
     capture = Recorded(tmp_path / "btc", rows=2)
-    assert places(capture.layout, TRADES) == []
+    assert list(places(capture.layout, TRADES)) == []
     capture.trade(2)
     capture.trade(2)
     capture.seal()
     capture.trade(2)
     capture.trade(1)
-    found = places(capture.layout, TRADES)
+    found = list(places(capture.layout, TRADES))
     assert [(place.segment.number, place.journal, place.parquet is not None) for place in found] == [
         (1, False, True),
         (2, True, False),
@@ -34,7 +36,7 @@ def test_segments_are_listed_once_in_their_order(tmp_path: Path) -> None:
         (4, True, False),
     ]
     assert [place.date for place in found] == [dt.date(2026, 11, 23), None, None, None]
-    assert places(capture.layout, TableName.EVENTS) == []
+    assert list(places(capture.layout, TableName.EVENTS)) == []
 
 
 def test_a_number_that_is_missing_for_good_costs_a_second_look_and_nothing_else(
@@ -71,6 +73,31 @@ def test_one_segment_can_be_looked_for_again(tmp_path: Path) -> None:
     assert after is not None
     assert (after.journal, after.parquet) == (False, capture.layout.parquets(TRADES)[0])
     assert find(capture.layout, Segment(TRADES, 2)) is None
+
+
+def test_a_window_leaves_out_the_dates_that_it_cannot_hold_and_nothing_else(tmp_path: Path) -> None:
+    """What is not sealed has no date to be judged by, so it is in every window."""
+    capture = Recorded(tmp_path / "btc")
+    for day in range(3):
+        capture.now = NOON + day * 86_400 * SECOND
+        capture.trade(1)
+        capture.rotate()
+    capture.seal()
+    capture.trade(1)
+    found = places(capture.layout, TRADES)
+    assert found.numbers == [1, 2, 3, 4]
+    noon = NOON + 86_400 * SECOND
+    for window, numbers in (
+        (EVER, [1, 2, 3, 4]),
+        (Window(since=noon), [2, 3, 4]),
+        (Window(until=noon), [1, 2, 4]),
+        (Window(since=noon, until=noon), [2, 4]),
+        (Window(since=noon + 10 * 86_400 * SECOND), [4]),
+    ):
+        assert [place.segment.number for place in found.within(window)] == numbers
+    assert [place.segment.number for place in reversed(found)] == [4, 3, 2, 1]
+    assert found.find(Segment(TRADES, 3)) == list(found)[2]
+    assert found.find(Segment(TRADES, 5)) is None
 
 
 def test_two_files_of_one_segment_are_told(tmp_path: Path) -> None:

@@ -372,10 +372,10 @@ DEFECTS: Final = (
     Defect(
         name="Parquet files are listed before journals",
         path="capture/scan.py",
-        old="    journals = set(layout.journals(table))  # first: see the argument above\n"
-        "    sealed: dict[Segment, Path] = {}\n    for path in layout.parquets(table):\n",
-        new="    sealed: dict[Segment, Path] = {}\n    listed = list(layout.parquets(table))\n"
-        "    journals = set(layout.journals(table))\n    for path in listed:\n",
+        old="    journals = layout.journals(table)  # first: see the argument above\n"
+        "    return Places(layout, table, journals=journals, sealed=layout.sealed(table), highest=highest)\n",
+        new="    sealed = layout.sealed(table)\n"
+        "    return Places(layout, table, journals=layout.journals(table), sealed=sealed, highest=highest)\n",
         tests=("capture/test_reader.py::test_a_read_interrupted_at_every_step",),
     ),
     Defect(

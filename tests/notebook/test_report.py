@@ -122,6 +122,13 @@ def test_gaps_that_are_known_need_no_trades() -> None:
     assert any(words.startswith("Half of the ordinary gaps over 1 s last 4.00 s or longer. ") for words in told)
 
 
+def test_outages_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad month has ten thousand: six pictures in two palettes take what the report has found."""
+    page = report_html(_log().table())
+    monkeypatch.delattr("wsresearch.notebook.canvas.outages")  # what a picture by itself finds them with
+    assert report_html(_log().table()) == page
+
+
 def test_hostile_text_is_shown_as_text_everywhere() -> None:
     """In each place where foreign text appears it makes no element and keeps its direction to itself."""
     plain_page = Elements(report_html(_log().table(), title="t", facts={"n": "v"}))

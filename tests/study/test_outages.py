@@ -539,7 +539,8 @@ def test_a_wrong_table_is_an_error_that_names_the_column(events: Any, message: s
 
 def test_report_has_the_keys_of_the_contract() -> None:
     """``wsresearch report --json`` is made of plain values only; what needs the trades is null without them."""
-    assert report(_one_outage().table(), trades=7) == {
+    events = _one_outage().table()
+    assert report(events, outages=outages(events), trades=7) == {
         "outages": [
             {
                 "cause": "closed",

@@ -59,7 +59,8 @@ class Follow:
     backfill
         Which of the rows that exist already are wanted; None for none.
     may_hold
-        Says of a listed segment whether it can hold rows of `backfill` (it may say yes too often).
+        Says of a segment whose date can be one of `backfill` whether it can hold rows of it (it may say yes too
+        often).
 
     Raises
     ------
@@ -92,10 +93,11 @@ class Follow:
         self._high = 0
         self._quiet = 0
         self._closed = False
-        for place in places(layout, table):
+        found = places(layout, table)
+        for place in found if backfill is None else found.within(backfill):
             if place.journal or (backfill is not None and may_hold(place)):
                 self._begin(place, backfill)
-            self._high = place.segment.number
+        self._high = found.numbers[-1] if found.numbers else 0
 
     def __enter__(self) -> Self:
         return self
@@ -179,7 +181,7 @@ class Follow:
             return [Place(segment=segment, journal=True, parquet=None) for segment in fresh]
         found = places(self._layout, self._table)
         for segment in retired:
-            self._retire(segment, next((place for place in found if place.segment == segment), None))
+            self._retire(segment, found.find(segment))
         return [place for place in found if place.segment.number > self._high]
 
     def _begin(self, place: Place, window: Window | None) -> None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["GUARD_BYTES", "GuardError", "check_guard", "guarded"]
+__all__ = ["GUARD_BYTES", "GuardError", "Tail", "check_guard", "checked_tail", "guarded"]
 
 _MARK: Final = b"WSRGUARD"
 _NUMBERS: Final = struct.Struct("<II")
@@ -35,6 +36,28 @@ _TAIL: Final = 8
 
 _SEARCHED: Final = 1 << 20
 """Bytes at the end in which a guard is looked for if the length of the footer is wrong; footers have a few thousand."""
+
+_AT_ONCE: Final = 1 << 14
+"""Bytes at the end that are read in one go: the footer and its guard, unless there are very many row groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The end of a Parquet file.
+
+    Attributes
+    ----------
+    content
+        From the beginning of the footer to the end of the file: Arrow takes it for a file without rows to read.
+    guarded
+        Whether there is a guard, which then fits; a file made by others has none.
+    size_bytes
+        Size of the whole file.
+    """
+
+    content: bytes
+    guarded: bool
+    size_bytes: int
 
 
 class GuardError(ValueError):
@@ -50,36 +73,41 @@ def guarded(content: bytes | memoryview) -> bytes:
 
 
 def check_guard(path: Path) -> bool:
-    """Check the footer of a file before anybody parses it.
+    """Check the footer of a file before anybody parses it, and return whether it has a guard; see `checked_tail`."""
+    return checked_tail(path).guarded
 
-    Returns
-    -------
-    bool
-        Whether there is a guard; a file made by others has none.
+
+def checked_tail(path: Path) -> Tail:
+    """Read the end of a file and check it before anybody parses it: what is returned is what was checked.
 
     Raises
     ------
     GuardError
         If the footer is not the one that was guarded.
     OSError
-        If the file cannot be read.
+        If the file is not there or cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        footer = min(int.from_bytes(_last(file, size, _TAIL)[:4], "little") + _TAIL, size)
-        tail = _last(file, size, footer + GUARD_BYTES)
-        at = 0 if tail.startswith(_MARK) else -1
-        if at < 0:
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe of that name must not hold the reader
+    try:
+        size = os.fstat(file).st_size
+        tail = _last(file, size, _AT_ONCE)
+        footer = min(int.from_bytes(tail[-_TAIL : -_TAIL // 2], "little") + _TAIL, size)
+        if footer + GUARD_BYTES > len(tail):
+            tail = _last(file, size, footer + GUARD_BYTES)
+        content = tail[-footer:]
+        at = len(tail) - footer - GUARD_BYTES
+        if at < 0 or not tail.startswith(_MARK, at):
             tail = _last(file, size, _SEARCHED)
             at = tail.rfind(_MARK)
-    if at < 0:
-        return False
-    told = tail[at + GUARD_BYTES :]
-    if len(tail) < at + GUARD_BYTES or _NUMBERS.unpack_from(tail, at + len(_MARK)) != (zlib.crc32(told), len(told)):
-        raise GuardError("the footer does not match its checksum")
-    return True
+    finally:
+        os.close(file)
+    if at >= 0:
+        told = tail[at + GUARD_BYTES :]
+        if len(tail) < at + GUARD_BYTES or _NUMBERS.unpack_from(tail, at + len(_MARK)) != (zlib.crc32(told), len(told)):
+            raise GuardError("the footer does not match its checksum")
+    return Tail(content=content, guarded=at >= 0, size_bytes=size)
 
 
-def _last(file: BinaryIO, size: int, count: int) -> bytes:
-    file.seek(max(0, size - count))
-    return file.read(count)
+def _last(file: int, size: int, count: int) -> bytes:
+    begin = max(0, size - count)
+    return os.pread(file, size - begin, begin)

@@ -137,23 +137,32 @@ class Layout:
         """Segments that have an index, with or without its data file, oldest first."""
         return self._in_journal_dir(table, Suffix.INDEX)
 
+    def sealed(self, table: TableName) -> list[tuple[int, Date]]:
+        """Segment number and date folder of each sealed file of a table, by number.
+
+        Numbers and dates, not paths: of the nine thousand files that a month leaves, a reader wants three.
+        """
+        found = []
+        for date, folder in self._date_dirs(table):
+            for entry in _files(folder):
+                match = _NAME.fullmatch(entry.name)
+                if match and match[1] == table and match[3] == Suffix.PARQUET:
+                    found.append((int(match[2]), date))
+        return sorted(found)
+
     def parquets(self, table: TableName) -> list[Path]:
         """Sealed files of a table in the order of their segments."""
-        found = [
-            (parsed[0], entry.path)
-            for entry in self._in_date_dirs(table)
-            if (parsed := Segment.parse(entry.name)) and parsed[0].table is table and parsed[1] is Suffix.PARQUET
-        ]
-        return [Path(path) for _, path in sorted(found)]
+        return [self.parquet_path(Segment(table, number), date) for number, date in self.sealed(table)]
 
     def temporaries(self, table: TableName) -> list[Path]:
         """Files left by a seal that did not come to its end."""
         found = []
-        for entry in self._in_date_dirs(table):
-            if entry.name.startswith(_HIDDEN) and entry.name.endswith(_TEMPORARY):
-                parsed = Segment.parse(entry.name.removeprefix(_HIDDEN).removesuffix(_TEMPORARY))
-                if parsed and parsed[0].table is table and parsed[1] is Suffix.PARQUET:
-                    found.append(Path(entry.path))
+        for _, folder in self._date_dirs(table):
+            for entry in _files(folder):
+                if entry.name.startswith(_HIDDEN) and entry.name.endswith(_TEMPORARY):
+                    parsed = Segment.parse(entry.name.removeprefix(_HIDDEN).removesuffix(_TEMPORARY))
+                    if parsed and parsed[0].table is table and parsed[1] is Suffix.PARQUET:
+                        found.append(Path(entry.path))
         return sorted(found)
 
     def quarantined(self) -> list[tuple[Segment, Suffix, Path]]:
@@ -185,9 +194,7 @@ class Layout:
         seen += [segment.number for segment in self.journals(table)]
         seen += [segment.number for segment in self.indexes(table)]
         seen += [segment.number for segment, _, _ in self.quarantined() if segment.table is table]
-        for path in self.parquets(table):
-            parsed = Segment.parse(path.name)
-            seen += [parsed[0].number] if parsed else []
+        seen += [number for number, _ in self.sealed(table)]
         if max(seen) >= _LAST_NUMBER:
             raise CaptureDamaged(
                 f"{str(self.root)!r} holds {Segment(table, _LAST_NUMBER)}, the last possible segment: "
@@ -199,21 +206,21 @@ class Layout:
         found = (Segment.parse(entry.name) for entry in _files(self.journal_dir))
         return sorted(item[0] for item in found if item and item[0].table is table and item[1] is suffix)
 
-    def _in_date_dirs(self, table: TableName) -> Iterator[os.DirEntry[str]]:
+    def _date_dirs(self, table: TableName) -> Iterator[tuple[Date, Path]]:
         for entry in _entries(self.table_dir(table)):
-            if entry.is_dir(follow_symlinks=False) and _is_date(entry.name):
-                yield from _files(Path(entry.path))
+            if entry.is_dir(follow_symlinks=False) and (date := _date_of(entry.name)):
+                yield date, Path(entry.path)
 
 
-def _is_date(name: str) -> bool:
+def _date_of(name: str) -> Date | None:
+    """Date that a folder is named after, None if it is another folder."""
     match = _DATE.fullmatch(name)
     if match is None:
-        return False
+        return None
     try:
-        Date.fromisoformat(match[1])
+        return Date.fromisoformat(match[1])
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

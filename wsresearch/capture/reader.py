@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
 
@@ -20,19 +20,22 @@ from wsresearch.capture.follow import Follow
 from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import SegmentSummary, capture_is_there, segment_rows, summary
-from wsresearch.capture.scan import Place, places
+from wsresearch.capture.scan import Place, Places, places
 from wsresearch.capture.sealed import columns_of
 from wsresearch.capture.window import Instant, Span, Window, instant, span
 from wsresearch.errors import CaptureDamaged, UsageError
 from wsresearch.schema import SCHEMAS, TIME_COLUMN, TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wsresearch.capture.identity import Identity
     from wsresearch.capture.layout import Segment
 
 __all__ = ["Reader", "Totals"]
+
+_Stretch: TypeAlias = "tuple[Instant | None, Instant | None, Span | None]"
+"""``since``, ``until`` and ``last`` as they were given."""
 
 _FOLLOW_ROWS: Final = 1_000_000
 _FOLLOW_BYTES: Final = 256 * 1024 * 1024
@@ -89,8 +92,9 @@ class Reader:
     has it: so the same ``last`` cuts all tables at one instant, in an outage ``trades(last="1min")`` is empty as it
     should be, and a capture of last year can be asked too. It stands alone.
 
-    **Cost.** Segments that cannot hold a row asked for are not read: their date folder or the statistics in
-    their footer say so. Footers are kept in memory, for a sealed file never changes.
+    **Cost.** A call lists the names of a table once, of all three with ``last``. Segments that cannot hold a row
+    asked for are not read: their date folder says so, or, of the dates that fit, the statistics in their footer; not
+    their number, for a clock may have stepped back. Footers are kept in memory, for a sealed file never changes.
 
     **Errors of the methods.** `UsageError` for a value that makes no sense; `NotACapture` if the directory
     has gone since; `CaptureDamaged` if a Parquet file needed fails a check, because leaving its rows out
@@ -139,7 +143,7 @@ class Reader:
         pyarrow.Table
             With the columns of `wsresearch.schema.TRADES`.
         """
-        return self._read(TableName.TRADES, self._window(since, until, last), columns, _names(symbols))
+        return self._read(TableName.TRADES, (since, until, last), columns, _names(symbols))
 
     def batches(
         self,
@@ -155,9 +159,7 @@ class Reader:
         by this call; damage is found when its segment is reached. The pieces can be gone through once; while one is
         worked on, the next is read.
         """
-        schema, pieces = self._pieces(
-            TableName.TRADES, self._window(since, until, last), columns, _names(symbols), encoded=True
-        )
+        schema, pieces = self._pieces(TableName.TRADES, (since, until, last), columns, _names(symbols), encoded=True)
         return pa.RecordBatchReader.from_batches(
             schema, (batch for piece in _ahead(pieces) for batch in piece.to_batches())
         )
@@ -170,7 +172,7 @@ class Reader:
         last: Span | None = None,
     ) -> pa.Table:
         """Return everything that happened to the connections, in order; parameters as for `trades`."""
-        return self._read(TableName.EVENTS, self._window(since, until, last), columns)
+        return self._read(TableName.EVENTS, (since, until, last), columns)
 
     def stats(
         self,
@@ -180,7 +182,7 @@ class Reader:
         last: Span | None = None,
     ) -> pa.Table:
         """Return the counters of each second, in order; parameters as for `trades`."""
-        return self._read(TableName.STATS, self._window(since, until, last), columns)
+        return self._read(TableName.STATS, (since, until, last), columns)
 
     def follow(
         self,
@@ -205,7 +207,7 @@ class Reader:
         if table not in list(TableName):
             raise UsageError(f"table is {table!r}: give one of {', '.join(TableName)}")
         name = TableName(table)
-        window = None if backfill is None else self._back_from_end(span(backfill, "backfill"))
+        window = None if backfill is None else self._back_from_end(span(backfill, "backfill"), {})
         buffer = RollingBuffer(
             max_rows=max_rows,
             max_bytes=max_bytes,
@@ -240,17 +242,17 @@ class Reader:
     def _read(
         self,
         table: TableName,
-        window: Window,
+        stretch: _Stretch,
         columns: Sequence[str] | None,
         symbols: Sequence[str] | None = None,
     ) -> pa.Table:
-        schema, pieces = self._pieces(table, window, columns, symbols)
+        schema, pieces = self._pieces(table, stretch, columns, symbols)
         return pa.concat_tables([pa.Table.from_batches([], schema), *pieces])
 
     def _pieces(
         self,
         table: TableName,
-        window: Window,
+        stretch: _Stretch,
         columns: Sequence[str] | None,
         symbols: Sequence[str] | None,
         *,
@@ -264,45 +266,48 @@ class Reader:
                 raise UsageError(f"columns is {columns!r}: give a list of different ones of {', '.join(schema.names)}")
         schema = columns_of(table, columns or schema.names, encoded=encoded)
         listed = self._places(table)
+        window = self._window(*stretch, listed={table: listed})
         return schema, (
             segment_rows(self._layout, place, columns=columns, window=window, symbols=symbols, encoded=encoded)
-            for place in listed
+            for place in listed.within(window)
             if self._may_hold(place, window)
         )
 
-    def _places(self, table: TableName) -> list[Place]:
+    def _places(self, table: TableName) -> Places:
         found = places(self._layout, table)
         capture_is_there(self._layout)  # after the listing: a directory that has gone lists as an empty one
         return found
 
-    def _window(self, since: Instant | None, until: Instant | None, last: Span | None) -> Window:
+    def _window(
+        self, since: Instant | None, until: Instant | None, last: Span | None, *, listed: Mapping[TableName, Places]
+    ) -> Window:
         if last is not None:
             if since is not None or until is not None:
                 raise UsageError(f"last is {last!r} beside since or until: give last alone, or since and until")
-            return self._back_from_end(span(last, "last"))
+            return self._back_from_end(span(last, "last"), listed)
         return Window(
             since=None if since is None else instant(since, "since"),
             until=None if until is None else instant(until, "until"),
         )
 
-    def _back_from_end(self, length: int) -> Window:
-        newest = [time for table in TableName if (time := self._newest(table)) is not None]
+    def _back_from_end(self, length: int, listed: Mapping[TableName, Places]) -> Window:
+        """Return the last so much of the whole capture; what is `listed` already is not listed again."""
+        every = (listed[table] if table in listed else self._places(table) for table in TableName)
+        newest = [time for places in every if (time := self._newest(places)) is not None]
         return Window(since=max(newest) - length if newest else None)
 
-    def _newest(self, table: TableName) -> int | None:
+    def _newest(self, listed: Places) -> int | None:
         """Time of the newest row of a table: of the last segment that has any."""
-        for place in reversed(self._places(table)):
+        for place in reversed(listed):
             known = self._summary(place)
             if known is not None and known.last is not None:
                 return known.last
         return None
 
     def _may_hold(self, place: Place, window: Window) -> bool:
-        """Whether a segment can hold rows of a window; a journal is not asked, it is read in any case."""
+        """Whether a segment of a date that fits can hold rows of a window; a journal is read in any case."""
         if not window.bounded or place.parquet is None:
             return True
-        if place.date is not None and not window.may_hold_date(place.date):
-            return False
         try:
             known = self._summary(place)
         except CaptureDamaged:

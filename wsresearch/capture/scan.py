@@ -29,18 +29,22 @@ or both.
 
 from __future__ import annotations
 
-import datetime
+from bisect import bisect_right
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import date as Date  # noqa: N812 - "date" is the word for the values
+from typing import TYPE_CHECKING, Final
 
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.errors import CaptureDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from wsresearch.capture.window import Window
     from wsresearch.schema import TableName
 
-__all__ = ["Place", "doubles", "find", "places"]
+__all__ = ["Place", "Places", "doubles", "find", "places"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +59,94 @@ class Place:
         Whether its journal was there.
     parquet
         Its sealed file, None if there was none.
+    date
+        UTC date of all of its rows as the folder of its sealed file says it, None where there was none.
     """
 
     segment: Segment
     journal: bool
     parquet: Path | None
-
-    @property
-    def date(self) -> datetime.date | None:
-        """UTC date of all of its rows as its folder says it, None where only the journal is there."""
-        if self.parquet is None:
-            return None
-        return datetime.date.fromisoformat(self.parquet.parent.name.removeprefix("date="))
+    date: Date | None = None
 
 
-def places(layout: Layout, table: TableName) -> list[Place]:
-    """Return every segment of a table once, in the order of their numbers, which is the order of the rows.
+class Places:
+    """The segments of a table at one moment, each once, in the order of their numbers, which is that of the rows.
+
+    A `Place` is made when its turn comes: a month leaves nine thousand segments, and most reads want the newest few.
+
+    Parameters
+    ----------
+    layout, table
+        Which table.
+    journals
+        Segments listed as journals.
+    sealed
+        Number and date folder of those listed as sealed files.
+    highest
+        Number after which segments are left out; None for none.
+
+    Attributes
+    ----------
+    numbers
+        Their numbers, rising.
+
+    Raises
+    ------
+    CaptureDamaged
+        If two date folders hold a file of the same segment: nobody can tell which is meant.
+    """
+
+    __slots__ = ("_dates", "_journals", "_layout", "_table", "numbers")
+
+    def __init__(
+        self,
+        layout: Layout,
+        table: TableName,
+        *,
+        journals: Iterable[Segment],
+        sealed: Iterable[tuple[int, Date]],
+        highest: int | None = None,
+    ) -> None:
+        self._layout, self._table = layout, table
+        self._journals = {segment.number for segment in journals}
+        self._dates: dict[int, Date] = {}
+        for number, date in sealed:
+            if self._dates.setdefault(number, date) != date:
+                one, other = (layout.parquet_path(Segment(table, number), of) for of in (self._dates[number], date))
+                raise CaptureDamaged(
+                    f"{str(one)!r} and {str(other)!r} are the same segment: "
+                    "move the one that does not belong there out of the capture (`wsresearch verify` tells which)"
+                )
+        found = sorted(self._journals | self._dates.keys())
+        self.numbers: Final = found if highest is None else found[: bisect_right(found, highest)]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Place]:
+        return map(self._place, self.numbers)
+
+    def __reversed__(self) -> Iterator[Place]:
+        return map(self._place, reversed(self.numbers))
+
+    def find(self, segment: Segment) -> Place | None:
+        """Return where a segment is, None if it was not listed."""
+        number = segment.number
+        return self._place(number) if number in self._journals or number in self._dates else None
+
+    def within(self, window: Window) -> Iterator[Place]:
+        """Return the segments that can hold rows of a window; one that is not sealed yet has no date that denies it."""
+        outside = {date for date in set(self._dates.values()) if not window.may_hold_date(date)}
+        return (self._place(number) for number in self.numbers if self._dates.get(number) not in outside)
+
+    def _place(self, number: int) -> Place:
+        segment, date = Segment(self._table, number), self._dates.get(number)
+        path = None if date is None else self._layout.parquet_path(segment, date)
+        return Place(segment=segment, journal=number in self._journals, parquet=path, date=date)
+
+
+def places(layout: Layout, table: TableName) -> Places:
+    """Return every segment of a table.
 
     Raises
     ------
@@ -78,15 +154,14 @@ def places(layout: Layout, table: TableName) -> list[Place]:
         If two date folders hold a file of the same segment: nobody can tell which is meant.
     """
     first = _listed(layout, table)
-    if [place.segment.number for place in first] == list(range(1, len(first) + 1)):
+    if not first.numbers or (first.numbers[0] == 1 and first.numbers[-1] == len(first)):
         return first
-    last = first[-1].segment
-    return [place for place in _listed(layout, table) if place.segment <= last]
+    return _listed(layout, table, highest=first.numbers[-1])
 
 
 def find(layout: Layout, segment: Segment) -> Place | None:
     """Look for one segment again; None if it has neither a journal nor a Parquet file."""
-    return next((place for place in _listed(layout, segment.table) if place.segment == segment), None)
+    return _listed(layout, segment.table).find(segment)
 
 
 def doubles(layout: Layout, table: TableName) -> list[tuple[Path, Path]]:
@@ -95,20 +170,6 @@ def doubles(layout: Layout, table: TableName) -> list[tuple[Path, Path]]:
     return [(seen[path.name], path) for path in layout.parquets(table) if seen.setdefault(path.name, path) != path]
 
 
-def _listed(layout: Layout, table: TableName) -> list[Place]:
-    journals = set(layout.journals(table))  # first: see the argument above
-    sealed: dict[Segment, Path] = {}
-    for path in layout.parquets(table):
-        parsed = Segment.parse(path.name)
-        if parsed is None:  # pragma: no cover - the layout lists no other names
-            continue
-        if parsed[0] in sealed:
-            raise CaptureDamaged(
-                f"{str(sealed[parsed[0]])!r} and {str(path)!r} are the same segment: "
-                "move the one that does not belong there out of the capture (`wsresearch verify` tells which)"
-            )
-        sealed[parsed[0]] = path
-    return [
-        Place(segment=segment, journal=segment in journals, parquet=sealed.get(segment))
-        for segment in sorted(journals | sealed.keys())
-    ]
+def _listed(layout: Layout, table: TableName, *, highest: int | None = None) -> Places:
+    journals = layout.journals(table)  # first: see the argument above
+    return Places(layout, table, journals=journals, sealed=layout.sealed(table), highest=highest)

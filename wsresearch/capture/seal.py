@@ -360,10 +360,10 @@ def _holds(path: Path, content: memoryview) -> bool:
 def _settle_lone_index(layout: Layout, segment: Segment, disk: Disk) -> tuple[Path, ...]:
     """Remove an index without its data file, or move it away if it speaks of rows that are nowhere."""
     path = layout.index_path(segment)
-    sealed = {parsed[0] for name in layout.parquets(segment.table) if (parsed := Segment.parse(name.name))}
+    sealed = {number for number, _ in layout.sealed(segment.table)}
     data_in_quarantine = any(found == segment and suffix is Suffix.JOURNAL for found, suffix, _ in layout.quarantined())
     could_speak_of_rows = path.stat().st_size >= 2 * RECORD_BYTES
-    if data_in_quarantine or (could_speak_of_rows and segment not in sealed):
+    if data_in_quarantine or (could_speak_of_rows and segment.number not in sealed):
         return _quarantine(layout, segment, ((path, Suffix.INDEX),), disk)
     disk.unlink(path)
     return ()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wsresearch.capture.guard import check_guard
+from wsresearch.capture.guard import check_guard, checked_tail
 from wsresearch.capture.layout import Segment
 from wsresearch.capture.window import EVER, Window
 from wsresearch.errors import CaptureDamaged, CaptureError
@@ -52,7 +54,7 @@ class Footer:
 
 
 def read_footer(path: Path, segment: Segment) -> Footer:
-    """Read the footer of a sealed file, about 0.1 ms.
+    """Read the footer of a sealed file and nothing else of it, about 0.1 ms.
 
     Raises
     ------
@@ -63,8 +65,10 @@ def read_footer(path: Path, segment: Segment) -> Footer:
     CaptureError
         If it may not be read.
     """
-    with _opened(path, segment) as file:
-        metadata = file.metadata
+    with _in_words(path):
+        tail = checked_tail(path)
+        metadata = pq.read_metadata(pa.BufferReader(tail.content))
+        _check_columns(metadata.schema.to_arrow_schema(), path, segment)
         column = metadata.schema.names.index(TIME_COLUMN[segment.table])
         ranges = [_range(metadata.row_group(group), column) for group in range(metadata.num_row_groups)]
     known = [pair for pair in ranges if pair is not None]
@@ -73,7 +77,7 @@ def read_footer(path: Path, segment: Segment) -> Footer:
         rows=metadata.num_rows,
         first=min(first for first, _ in known) if complete else None,
         last=max(last for _, last in known) if complete else None,
-        size_bytes=path.stat().st_size,
+        size_bytes=tail.size_bytes,
     )
 
 
@@ -152,7 +156,7 @@ def chosen(table: pa.Table, name: TableName, *, window: Window, symbols: Sequenc
                 before = pc.less(table[time], _moment(window.until, kind))
                 mask = before if mask is None else pc.and_(mask, before)
     if symbols is not None:
-        listed = pc.is_in(table["symbol"].cast(pa.string()), value_set=pa.array(symbols, pa.string()))
+        listed = pc.is_in(table["symbol"].cast(pa.string()), value_set=_texts(symbols))
         mask = listed if mask is None else pc.and_(mask, listed)
     return table if mask is None else table.filter(mask)
 
@@ -160,6 +164,13 @@ def chosen(table: pa.Table, name: TableName, *, window: Window, symbols: Sequenc
 def _moment(ns: int, kind: pa.DataType) -> pa.Scalar:
     """Return an instant as Arrow has it; `pa.scalar` imports pandas, which takes longer than reading ten minutes."""
     return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(ns.to_bytes(8, sys.byteorder, signed=True))])[0]
+
+
+def _texts(texts: Sequence[str]) -> pa.Array:
+    """Return texts as Arrow has them; `pa.array` imports pandas too."""
+    encoded = [text.encode() for text in texts]
+    ends = array("i", accumulate(map(len, encoded), initial=0))
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded)))
 
 
 def _filtered_by(name: TableName, window: Window, symbols: Sequence[str] | None) -> list[str]:
@@ -180,14 +191,24 @@ def _range(group: pq.RowGroupMetaData, column: int) -> tuple[int, int] | None:
 @contextmanager
 def _opened(path: Path, segment: Segment, *, encoded: bool = False) -> Iterator[pq.ParquetFile]:
     """Open a sealed file and check its schema; whatever goes wrong inside becomes an error of ours."""
-    try:
+    with _in_words(path):
         check_guard(path)  # before Arrow parses the footer: see there what a flipped bit can do
         by_dictionary = [_ENCODED.name] if encoded else []
         with pq.ParquetFile(os.fspath(path), page_checksum_verification=True, read_dictionary=by_dictionary) as file:
-            schema = SCHEMAS[segment.table]
-            if not file.schema_arrow.equals(columns_of(segment.table, schema.names, encoded=encoded)):
-                raise CaptureDamaged(_damaged(path, f"its columns are not those of {segment.table}"))
+            _check_columns(file.schema_arrow, path, segment, encoded=encoded)
             yield file
+
+
+def _check_columns(found: pa.Schema, path: Path, segment: Segment, *, encoded: bool = False) -> None:
+    if not found.equals(columns_of(segment.table, SCHEMAS[segment.table].names, encoded=encoded)):
+        raise CaptureDamaged(_damaged(path, f"its columns are not those of {segment.table}"))
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an error of ours, but for a file that has gone."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -229,7 +229,7 @@ class _Walk:
 
 def _listed(layout: Layout, table: TableName) -> list[Place]:
     try:
-        return places(layout, table)
+        return list(places(layout, table))
     except CaptureDamaged:
         return []  # two files of one segment: `doubles` says which
 

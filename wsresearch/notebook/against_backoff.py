@@ -24,8 +24,6 @@ from wsresearch.notebook.palette import Palette, cause_looks, palette_named
 from wsresearch.notebook.silences import across_a_stop, runs_of
 from wsresearch.notebook.words import cause_labels, counted, duration, share
 from wsresearch.study.gaps import gaps as find_gaps
-from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
 
 __all__ = ["gaps_vs_backoff"]
 
@@ -200,8 +198,7 @@ def gaps_vs_backoff(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.6)
     given = material(data, trades=trades, columns=() if gaps is not None else _TRADE_COLUMNS)
-    rows = read_events(given.events)
-    lost = outages(rows)
+    rows, lost = given.events, given.outages
     if gaps is None and given.trades is not None:
         gaps = find_gaps(given.trades, longer_than=longer_than, outages=lost)
     ordinary = np.empty(0)

@@ -21,9 +21,12 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from wsresearch.errors import UsageError
+from wsresearch.notebook.findings import Findings
 from wsresearch.notebook.lettering import LetteringCanvas
 from wsresearch.notebook.palette import Palette
 from wsresearch.notebook.png import encode_png
+from wsresearch.study.outages import outages
+from wsresearch.study.rows import Event, read_events
 
 __all__ = [
     "FONT",
@@ -52,9 +55,10 @@ _MARGINS: Final = {"left": 1.15, "right": 1.6, "top": 0.8, "bottom": 1.05}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """The tables that a picture is made of; None where there is none."""
+    """What a picture is made of: the events as they were read, the outages in them, and tables where there are any."""
 
-    events: pa.Table
+    events: list[Event]
+    outages: pa.Table
     stats: pa.Table | None = None
     trades: pa.Table | None = None
 
@@ -62,12 +66,13 @@ class Material:
 def material(
     data: Any, *, trades: pa.Table | None = None, stats: pa.Table | None = None, columns: Sequence[str] = ()
 ) -> Material:
-    """Return the tables of a capture, or of an events table with others beside it.
+    """Return what a capture, or an events table with others beside it, has for a picture.
 
     Parameters
     ----------
     data
-        An events table, or an object whose ``events()``, ``stats()`` and ``trades(columns=)`` return tables.
+        An events table, or an object whose ``events()``, ``stats()`` and ``trades(columns=)`` return tables; what a
+        report has found is not looked for again by each of its pictures.
     trades, stats
         Used instead of the object's own.
     columns
@@ -83,12 +88,15 @@ def material(
             raise UsageError(
                 f"a plot takes a capture or its events table, not {type(data).__name__}; give capture.events()"
             )
-        return Material(events=data, trades=trades, stats=stats)
+        rows = read_events(data)
+        return Material(events=rows, outages=outages(rows), trades=trades, stats=stats)
     if trades is None and columns and callable(getattr(data, "trades", None)):
         trades = data.trades(columns=list(columns))
     if stats is None and callable(getattr(data, "stats", None)):
         stats = data.stats()
-    return Material(events=data.events(), trades=trades, stats=stats)
+    rows = read_events(data.events())
+    lost = data.outages if isinstance(data, Findings) else outages(rows)
+    return Material(events=rows, outages=lost, trades=trades, stats=stats)
 
 
 def new_figure(width: float, height: float, palette: Palette) -> Figure:

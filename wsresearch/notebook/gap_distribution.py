@@ -18,8 +18,6 @@ from wsresearch.notebook.marks import Floats, add_minor_ticks
 from wsresearch.notebook.palette import Palette, palette_named
 from wsresearch.notebook.silences import Silences, runs_of, silences_in, silences_of, silences_without_trades
 from wsresearch.notebook.words import counted, duration
-from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
 
 __all__ = ["gap_distribution", "idle_timeout_of", "survival"]
 
@@ -237,8 +235,7 @@ def gap_distribution(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.4)
     given = material(data, trades=trades, columns=() if gaps is not None else _TRADE_COLUMNS)
-    rows = read_events(given.events)
-    lost = outages(rows)
+    rows, lost = given.events, given.outages
     if gaps is not None:
         found = silences_of(gaps, runs_of(rows))
     elif given.trades is not None:

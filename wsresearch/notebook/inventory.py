@@ -37,7 +37,7 @@ class Inventory:
         """
         missing = []
         for table in TableName:
-            there = {place.segment.number for place in places(self._layout, table)}
+            there = set(places(self._layout, table).numbers)
             known = self._known[table] = self._known.get(table, set()) | there
             if gone := sorted(set(range(1, max(known, default=0) + 1)) - there):
                 which = ", ".join(map(str, gone[:_NAMED])) + (", …" if len(gone) > _NAMED else "")

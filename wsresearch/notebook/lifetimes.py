@@ -17,8 +17,6 @@ from wsresearch.notebook.marks import Floats, add_marks, add_segments
 from wsresearch.notebook.palette import Look, Palette, cause_looks, palette_named
 from wsresearch.notebook.words import cause_labels, counted, duration, plain
 from wsresearch.study.connections import connections
-from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
 
 __all__ = ["age_ticks", "lifetimes"]
 
@@ -71,9 +69,9 @@ class _Lives:
         return np.asarray(self.causes == cause)
 
 
-def _looks(rows: Any, causes: NDArray[np.str_], palette: Palette) -> dict[str, Look]:
+def _looks(lost: pa.Table, causes: NDArray[np.str_], palette: Palette) -> dict[str, Look]:
     """Give each cause the look that it has in the pictures of outages, those without an outage the next ones."""
-    first = cause_labels(outages(rows)["cause"].to_pylist())
+    first = cause_labels(lost["cause"].to_pylist())
     here = set(causes.tolist()) - {""}
     looks = cause_looks([*first, *(cause for cause in causes.tolist() if cause)], palette)
     return {cause: look for cause, look in looks.items() if cause in here}
@@ -249,15 +247,15 @@ def lifetimes(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.2)
     given = material(data, stats=stats)
-    rows = read_events(given.events)
-    table = connections(rows, stats=given.stats)
+    table = connections(given.events, stats=given.stats)
     if not len(table):
         write(ax, colours, title="No connection" if title is None else title)
         return blank(ax, colours, "no connection has been opened")
     table = table.take(np.argsort(table["life"].to_numpy(), kind="stable"))
     causes = np.array(cause_labels(table["cause"].to_pylist()))
     causes[table["censored"].to_numpy(zero_copy_only=False)] = ""
-    lives = _Lives(life=table["life"].to_numpy(), causes=causes, looks=_looks(rows, causes, colours), palette=colours)
+    looks = _looks(given.outages, causes, colours)
+    lives = _Lives(life=table["life"].to_numpy(), causes=causes, looks=looks, palette=colours)
     limit = float(lives.life[-1]) >= _NEAR * _DAY
     _scale(ax, lives, limit=limit)
     each = len(lives) <= _EACH

@@ -17,7 +17,6 @@ from wsresearch.notebook.marks import Floats, add_boxes, add_marks, add_segments
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named
 from wsresearch.notebook.scene import DENSE, Clock, spans
 from wsresearch.notebook.words import cause_labels, counted, duration
-from wsresearch.study.outages import outages
 
 __all__ = ["rate"]
 
@@ -259,7 +258,7 @@ def rate(
         return blank(ax, colours, "the stats table is empty" if given.stats is not None else "there is no stats table")
     seconds = read_seconds(given.stats)
     clock = Clock(int(seconds.start[0]), int(seconds.end[-1]))
-    scene = _Scene(clock=clock, seconds=seconds, lost=outages(given.events), palette=colours)
+    scene = _Scene(clock=clock, seconds=seconds, lost=given.outages, palette=colours)
     axis = clock.ticks(ax)
     traded = envelope(seconds, seconds.rate, most=_MOST)
     late = envelope(seconds, seconds.lag, most=_MOST)

@@ -15,7 +15,6 @@ from wsresearch.notebook.legends import Sign, key, legend_below
 from wsresearch.notebook.marks import Floats, add_boxes, add_marks
 from wsresearch.notebook.palette import PHASES, Palette, palette_named
 from wsresearch.notebook.words import counted, duration, share
-from wsresearch.study.outages import outages
 
 __all__ = ["recovery_phases"]
 
@@ -201,7 +200,7 @@ def recovery_phases(
     """
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.0)
-    lost = outages(material(data).events)
+    lost = material(data).outages
     if not len(lost):
         write(ax, colours, title="No outage" if title is None else title)
         return blank(ax, colours, "there was nothing to recover from")

@@ -21,8 +21,6 @@ from wsresearch.notebook.palette import Look, Palette, cause_looks, palette_name
 from wsresearch.notebook.words import cause_label, cause_labels, counted, duration, share
 from wsresearch.study.connections import connections
 from wsresearch.study.incidence import incidence
-from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
 from wsresearch.study.spans import DAY, read_spans
 from wsresearch.study.survival import quantiles
 from wsresearch.study.survival import survival as estimate
@@ -200,8 +198,7 @@ def survival(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.2)
     given = material(data, stats=stats)
-    rows = read_events(given.events)
-    lost = outages(rows)
+    rows, lost = given.events, given.outages
     table = connections(rows, stats=given.stats) if of == "connections" else lost
     spans = read_spans(table, limit=limit)
     one, x, _ = _WHAT[of]

@@ -18,8 +18,6 @@ from wsresearch.notebook.words import cause_labels, counted, duration, share
 from wsresearch.study.attempts import attempts
 from wsresearch.study.connections import states
 from wsresearch.study.holes import holes
-from wsresearch.study.outages import outages
-from wsresearch.study.rows import read_events
 
 __all__ = ["timeline"]
 
@@ -100,7 +98,7 @@ def timeline(
     colours = palette_named(palette)
     ax = new_axes(ax, colours, width=11, height=5.1)
     given = material(data, trades=trades, stats=stats)
-    rows = read_events(given.events)
+    rows, lost = given.events, given.outages
     if not rows:
         write(ax, colours, title="Nothing has happened yet" if title is None else title)
         return blank(ax, colours, "the events table is empty")
@@ -111,7 +109,6 @@ def timeline(
     ]
     times = [row.time for row in rows]
     last = max([*times, *seen])
-    lost = outages(rows)
     causes = cause_labels(lost["cause"].to_pylist())
     scene = Scene(
         clock=Clock(min(times), last),

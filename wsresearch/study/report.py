@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import pyarrow as pa
+
 from wsresearch.schema import EventKind
-from wsresearch.study.outages import outages
 from wsresearch.study.rows import read_events
 from wsresearch.study.staleness import STALENESS, Staleness
 
@@ -28,8 +29,8 @@ _REPORTED: Final = (
 def report(
     events: Any,
     *,
+    outages: pa.Table,
     trades: int,
-    numbered: bool = True,
     losses: Mapping[str, int] | None = None,
     stale: Staleness | None = None,
 ) -> dict[str, Any]:
@@ -39,19 +40,18 @@ def report(
     ----------
     events
         The events table of a capture.
+    outages
+        What :func:`wsresearch.study.outages.outages` found in them.
     trades
         How many trades the capture holds.
-    numbered
-        Whether the venue numbers its trades; if not, nothing is known to be missing.
     losses
         What :func:`wsresearch.study.loss.balance` returned: who lost what is missing. None where that is not defined.
     stale
         What :func:`wsresearch.study.staleness.staleness` returned: the recommended ``idle_timeout`` with the columns of
         its row, ``recommended`` null if no candidate will do, and all ``candidates``. None where it was not asked for.
     """
-    rows = outages(events, numbered=numbered).select(list(_REPORTED)).to_pylist()
     return {
-        "outages": [_plain(row) for row in rows],
+        "outages": [_plain(row) for row in outages.select(list(_REPORTED)).to_pylist()],
         "connections": sum(row.kind == EventKind.OPENED for row in read_events(events)),
         "trades": trades,
         "losses": None if losses is None else dict(losses),
