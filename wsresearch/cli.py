@@ -84,7 +84,8 @@ def _complain(message: str) -> None:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+    # In ASCII: what a peer or a file wrote must not steer a terminal, turn text around or break a pipe's encoding.
+    print(json.dumps(document, indent=2, default=str))
 
 
 # -- collecting -----------------------------------------------------------------------------------------------------
