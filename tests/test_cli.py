@@ -356,6 +356,25 @@ def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert err == ""
 
 
+def test_what_there_was_no_time_to_seal_is_told_and_is_there(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C gives the prompt back in two seconds; what is still a journal then is named, read and sealed by hand."""
+    monkeypatch.setattr("wsresearch.collect.leaving._SEALED", 0.0)
+    root = tmp_path / "c"
+    assert main(["collect", "binance:btcusdt", "--out", str(root), "--url", exchange.url, "--duration", "1"]) == 0
+    told = capsys.readouterr().err
+    assert "not sealed yet, but stored: trades-000000000001, events-000000000001, stats-000000000001" in told
+    assert f"wsresearch recover {root}" in told
+    rows = Reader(root).trades().num_rows
+    assert rows > 10
+    assert main(["verify", str(root)]) == 0
+    assert main(["recover", str(root)]) == 0
+    assert "sealed 3 segments" in capsys.readouterr().out
+    assert Reader(root).trades().num_rows == rows
+    assert not list((root / "journal").iterdir())
+
+
 def test_collect_json_is_one_document(
     exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
