@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write what was found")
     options = parser.parse_args()
     names = options.only or [name for name in SHORT if not (options.no_peers and name == "peers")]
+    out = options.out or (None if options.short or options.only else RESULTS)
     sections, figures, worst = [], [], 0
     for name in names:
         if name == "recording" and not RECORDING.exists():
@@ -74,9 +75,9 @@ def main() -> int:
         text = "".join(line for line in lines if Figure.heard(line) is None).strip()
         failed = "" if not code else f"\n**It ended with exit code {code}.**\n"
         sections.append(f"## {name}\n\n`python -m benchmarks.{name}`\n{failed}\n```text\n{text}\n```\n")
-    out = options.out or (None if options.short or options.only else RESULTS)
+        if out is not None:  # after each: a run that is cut off leaves what it found
+            out.write_text(document(figures, sections, short=options.short), encoding="utf-8")
     if out is not None:
-        out.write_text(document(figures, sections, short=options.short), encoding="utf-8")
         print(f"\nwritten to {out.name}")
     return worst
 

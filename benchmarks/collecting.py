@@ -26,7 +26,10 @@ settings = json.loads(sys.argv[1])
 config = make_config(settings.pop("stream"), Path(settings.pop("out")), **settings)
 code = collect_here(config, ready=lambda collector: print("ready", flush=True))
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"code": code, "cpu": used.ru_utime + used.ru_stime, "peak_kib": used.ru_maxrss}))
+# Not its ru_maxrss: a process that was just started has inherited that of whoever started it.
+memory = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+peak_kib = int(memory["VmHWM"].split()[0])
+print(json.dumps({"code": code, "cpu": used.ru_utime + used.ru_stime, "peak_kib": peak_kib}))
 """
 
 

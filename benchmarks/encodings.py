@@ -58,6 +58,8 @@ def choices() -> dict[str, tuple[dict[str, Any], list[str]]]:
     tried |= {f"zstd level {level}": now | {"compression_level": level} for level in (1, 6, 9)}
     tried["lz4"] = now | {"compression": "lz4", "compression_level": None}
     tried["without statistics"] = now | {"write_statistics": False}
+    numbers = [field.name for field in TRADES if not pa.types.is_decimal(field.type)]
+    tried["without those of decimals"] = now | {"write_statistics": numbers}
     tried["pages of version 2"] = now | {"data_page_version": "2.0"}
     for column in ("price", "quantity"):
         rest = [name for name in now["use_dictionary"] if name != column]

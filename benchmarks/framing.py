@@ -1,8 +1,9 @@
-"""From socket to messages, nothing done with them: our receive path beside ``recv()``, ``picows`` and the floor.
+"""From socket to messages, nothing done with them: our receive path beside the library's, ``picows`` and the floor.
 
 ``python -m benchmarks.framing [--rounds 5] [--seconds 2]``. Each client runs in a process of its own against the same
 load, one after the other in alternating rounds; medians are printed. `picows` gets an environment of its own and calls
-back once per message, ours once per block of messages; the callbacks count. The floor is a loop that reads the bytes
+back once per message, ours once per block of messages; the callbacks count. *By recv()* is
+our path where the library is none that the direct one knows. The floor is a loop that reads the bytes
 and throws them away: no client can be faster, so it also shows that the load is.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -37,8 +39,9 @@ CLIENTS = {
     DIRECT: (False, 4e6),
     "ours, asyncio": (False, 4e6),
     PICOWS: (False, 1e6),
-    "recv(), uvloop": (False, 1e5),
-    "recv(), asyncio": (False, 1e5),
+    "ours by recv(), uvloop": (False, 1e5),
+    "websockets, uvloop": (False, 2e5),
+    "websockets, asyncio": (False, 2e5),
     "TLS: " + FLOOR: (True, 1e6),
     "TLS: " + DIRECT: (True, 1e6),
     "TLS: " + PICOWS: (True, 5e5),
@@ -118,19 +121,43 @@ async def ours(url: str, *, direct: bool) -> dict[str, Any]:
     from wsresearch.collect.inbox import Inbox
     from wsresearch.collect.transport import WebSocketTransport
 
-    meter = Meter()
+    meter, waiting = Meter(), False
+    loop = asyncio.get_running_loop()
 
     def arrived() -> None:
-        block = inbox.take(1 << 30)
-        inbox.release(block.nbytes)
-        meter.count(len(block))
+        nonlocal waiting
+        if not waiting:
+            waiting = True
+            loop.call_soon(take)
+
+    def take() -> None:
+        nonlocal waiting
+        waiting = False
+        if len(inbox):
+            block = inbox.take(1 << 30)
+            inbox.release(block.nbytes)
+            meter.count(len(block))
 
     inbox = Inbox(limit=64 << 20, on_arrival=arrived)
     net = WebSocketTransport(direct=direct, ping_timeout=60)
     anchor = Anchor(wall_ns=net.wall_ns(), mono=net.now())
     link = await net.connect(url, began=anchor.mono, anchor=anchor, inbox=inbox)
     await link.lost()
+    take()
     assert not inbox.count().dropped
+    return meter.told()
+
+
+async def library(url: str) -> dict[str, Any]:
+    """Receive with the library's own loop, as one would write it."""
+    import websockets
+
+    meter = Meter()
+    async with websockets.connect(url, compression=None) as websocket:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                await websocket.recv(decode=False)
+                meter.count(1)
     return meter.told()
 
 
@@ -146,6 +173,8 @@ def client(name: str, url: str, authority: str) -> dict[str, Any]:
 
     keep_freed_memory()  # as the collector's process does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if "uvloop" in name else None) as runner:
+        if "websockets" in name:
+            return runner.run(library(url))
         return runner.run(ours(url, direct="recv" not in name))
 
 

@@ -98,6 +98,7 @@ class Lap:
             frames.append(frame)
             at += len(frame)
         self.symbols = symbols
+        self._order = order
         self.wire = bytearray(b"".join(frames))
         self.bounds = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])]).astype(np.int64)
         self._bytes = np.frombuffer(self.wire, dtype=np.uint8)
@@ -115,6 +116,12 @@ class Lap:
         self._write(self._ids, f"{before:06d}", f"{self._lap:06d}")
         before, self._second = self._second, self._second + 1
         self._write(self._times, f"{before:010d}", f"{self._second:010d}")
+
+    def counts(self, sent: int) -> dict[str, int]:
+        """Return how many of the first `sent` trades are of each symbol."""
+        laps, rest = divmod(sent, len(self))
+        seen = laps * PER_SYMBOL + np.bincount(self._order[:rest], minlength=len(self.symbols))
+        return dict(zip(self.symbols, seen.tolist(), strict=True))
 
     def _write(self, places: NDArray[np.int64], before: str, after: str) -> None:
         for place, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -280,7 +287,7 @@ def serve(options: argparse.Namespace) -> None:
                 took, used = time.monotonic() - began, time.process_time() - cpu
                 if options.log:
                     np.save(options.log, log[:sent])
-                say(sent=sent, seconds=took, cpu=used)
+                say(sent=sent, counts=lap.counts(sent), seconds=took, cpu=used)
             if options.then == "close":
                 client.farewell()
             while not client.gone:
@@ -317,7 +324,7 @@ class Load:
     authority: Path | None
 
     def result(self) -> dict[str, Any]:
-        """Wait for the end of a connection: how many were sent, in how many seconds, with how much CPU."""
+        """Wait for the end of a connection: how many were sent, of each symbol too, and the seconds and CPU."""
         assert self.process.stdout is not None
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
         return told

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -176,6 +178,36 @@ def test_large_segments_have_row_groups_of_one_size(tmp_path: Path, rows: int) -
     assert sizes == [ROW_GROUP_ROWS] * (rows // ROW_GROUP_ROWS) + (
         [rows % ROW_GROUP_ROWS] if rows % ROW_GROUP_ROWS else []
     )
+
+
+SEALED_IN = """
+import sys
+from pathlib import Path
+from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.seal import seal
+from wsresearch.schema import TableName
+
+def most():
+    told = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(told["VmHWM"].split()[0]) * 1024
+
+for number in (1, 2):  # what the first seal takes for good is the library's
+    before = most()
+    sealed = seal(Layout(Path(sys.argv[1])), Segment(TableName.EVENTS, number))
+print(sealed.rows, most() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the most memory a process ever had is Linux's")
+def test_rows_that_came_one_by_one_are_sealed_in_little_memory(tmp_path: Path) -> None:
+    """Ten thousand events, each an append of its own, as holes are in an overload: they used to take 170 MB to seal."""
+    row = events([1])
+    for number, count in ((1, 100), (2, 10_000)):
+        journal(tmp_path, Segment(TableName.EVENTS, number), [row] * count)
+    command = [sys.executable, "-c", SEALED_IN, str(tmp_path)]
+    rows, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert int(rows) == 10_000
+    assert int(grown) < 60_000_000
 
 
 def test_only_the_owner_can_read_what_is_sealed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _COLUMNS = (
 def main() -> int:
     """Play what was asked for; exit code 1 if any run failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="how often each fault is played (200)")
+    parser.add_argument("--runs", type=int, default=200, help="how often each is played, long ones a tenth of it (200)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first run; each later one has the next (1)")
     parser.add_argument("--only", default="", metavar="NAME", help="only faults whose name contains this")
     parser.add_argument("--section", choices=[str(section) for section in Section], help="only these")
@@ -44,12 +44,16 @@ def main() -> int:
         return 0
     seeds = range(asked.seed, asked.seed + asked.runs)
     began = time.monotonic()
-    failed = runs = 0
+    failed = runs = unplayed = 0
     section = None
     for scenario, verdicts in played(chosen, seeds, jobs=asked.jobs):
         if scenario.section is not section:
             section = scenario.section
             print(f"\n{section:<50}{_COLUMNS}")
+        if why := next((one.not_played for one in verdicts.values() if one.not_played), ""):
+            unplayed += 1
+            print(f"{scenario.name:<50}NOT PLAYED: {why}", flush=True)
+            continue
         bad = {seed: verdict for seed, verdict in verdicts.items() if not verdict.is_well}
         runs, failed = runs + len(verdicts), failed + len(bad)
         print(_line(scenario, list(verdicts.values()), len(bad)), flush=True)
@@ -57,7 +61,8 @@ def main() -> int:
             print(f'    seed {seed}: python -m tests.drill --only "{scenario.name}" --seed {seed} --runs 1')
             for problem in verdict.problems[:5]:
                 print(f"        {problem[:400]}", flush=True)
-    print(f"\n{len(chosen)} faults, {runs} runs, {failed} failed, {time.monotonic() - began:.0f} s")
+    left = f" ({unplayed} not played)" if unplayed else ""
+    print(f"\n{len(chosen)} faults{left}, {runs} runs, {failed} failed, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 
 

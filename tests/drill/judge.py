@@ -17,13 +17,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from tests.drill.scenario import Facts, Scenario
+from tests.drill.scenario import Facts, NotPlayed, Scenario
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.verify import verify
 from wsresearch.collect.status import read_status
 from wsresearch.study import holes
 
-__all__ = ["Verdict", "drilled"]
+__all__ = ["STOP", "Verdict", "drilled", "left_over"]
 
 STOP: float = 2.0
 """Seconds from the wish to stop to everything sealed, from any state."""
@@ -43,6 +43,8 @@ class Verdict:
         Seconds, as in the facts.
     problems
         Everything that is wrong, in words.
+    not_played
+        Why it could not be played on this machine; empty if it was.
     """
 
     lost: int = 0
@@ -53,18 +55,22 @@ class Verdict:
     recovery: float | None = None
     stop: float | None = None
     problems: list[str] = field(default_factory=list)
+    not_played: str = ""
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether it was played and nothing is wrong."""
+        return not self.problems and not self.not_played
 
 
 def drilled(scenario: Scenario, seed: int) -> Verdict:
     """Play a scenario once and judge it."""
     verdict = Verdict()
     with tempfile.TemporaryDirectory(prefix="wsresearch-drill-") as name:
-        scenario.prepare()
+        try:
+            scenario.prepare()
+        except NotPlayed as why:
+            return Verdict(not_played=str(why))
         before = _held()
         with _unhandled() as raised:
             try:
@@ -168,11 +174,16 @@ def _judge_times(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
 def _judge_files(facts: Facts, verdict: Verdict) -> None:
     report = verify(facts.root)
     verdict.problems += [f"verify: {problem}" for problem in report.problems]
-    kept = [path for path in facts.root.rglob("*") if path.is_file()]
-    left = [path.name for path in kept if path.name.startswith(".") or path.parent.name == "journal"]
+    left = left_over(facts.root)
     verdict.leaks += len(left)
     if left:
         verdict.problems.append(f"files are left over: {left}")
+
+
+def left_over(root: Path) -> list[str]:
+    """Return the names of files that a stopped run must not leave: journals, and temporary ones of a seal."""
+    kept = [path for path in root.rglob("*") if path.is_file()]
+    return [path.name for path in kept if path.name.startswith(".") or path.parent.name == "journal"]
 
 
 # -- what a run must not leave behind in this process -------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import random
 import signal
@@ -23,16 +22,16 @@ import pyarrow.compute as pc
 from benchmarks.undisturbed import undisturbed
 from tests.collect.rawserver import frame, http
 from tests.collect.test_process import PARENT
+from tests.drill.act import LOST, Act, ended, trade_of
 from tests.drill.reaching import drop_by_drop
-from tests.drill.scenario import Facts, Play, Run, Scenario, Section, Trade, Venue
+from tests.drill.scenario import Facts, Play, Run, Scenario, Section, Venue
 from tests.drill.sockets import FAST, PATIENCE, Scene, on_sockets
 from tests.drill.virtually import Opens, Refuses, on_virtual_time
 from tests.simnet import SimTransport
 from wsresearch.api import collect, make_config
 from wsresearch.collect import process
-from wsresearch.collect.config import Config
-from wsresearch.collect.status import Status, read_status
-from wsresearch.errors import CaptureBusy, NotACapture
+from wsresearch.collect.status import read_status
+from wsresearch.errors import CaptureBusy
 from wsresearch.lab import ExchangeProcess, Tape, start
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, Failure
@@ -40,8 +39,6 @@ from wsresearch.reconnect.causes import Cause, Failure
 __all__ = ["SCENARIOS"]
 
 RATE = 1000.0
-LOST = 600
-"""Rows that a SIGKILL may cost: those not yet flushed, and those a loaded machine had not yet read from the socket."""
 
 
 # -- a collector of its own process against the local exchange ----------------------------------------------------
@@ -56,63 +53,6 @@ def exchange() -> ExchangeProcess:
     return running
 
 
-class Act:
-    """What a scenario does to a background collector, and what it finds out on the way."""
-
-    def __init__(self, run: Run, config: Config) -> None:
-        self.run = run
-        self.rng = run.rng
-        self.config = config
-        self.stop: float | None = None
-        self.recovery: float | None = None
-        self.cuts = 0
-        self.problems: list[str] = []
-        self.causes: set[str] = set()
-
-    def started(self) -> psutil.Process:
-        """Start a collector; return its process."""
-        return psutil.Process(process.start_detached(self.config).pid)
-
-    def status(self) -> Status | None:
-        with contextlib.suppress(NotACapture):
-            status = read_status(self.run.root)
-            if status.cause and status.in_words:
-                self.causes.add(status.cause)
-            return status
-        return None
-
-    def collecting(self, more: int = 20) -> None:
-        """Wait until the run has stored so many more trades."""
-        status = self.status()
-        before = 0 if status is None or status.pid is None else status.trades
-        self.until(lambda: (now := self.status()) is not None and now.trades >= before + more, "more trades")
-
-    def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"never came about: {what}; {self.status()}")
-            time.sleep(0.01)
-
-    def stopped(self) -> bool:
-        """Stop the collector as the command does; return whether there was one."""
-        began = time.monotonic()
-        was = process.stop(self.run.root)
-        self.stop = max(self.stop or 0.0, time.monotonic() - began)
-        self.status()
-        return was
-
-    def killed(self, victim: psutil.Process) -> None:
-        victim.kill()
-        self.cuts += 1
-        self.until(lambda: not process._lives(victim), "the end of a killed process")
-        self.status()
-
-    def must(self, truth: object, what: str) -> None:
-        if not truth:
-            self.problems.append(what)
-
-
 def on_processes(act: Callable[[Act], None], **options: Any) -> Play:
     """Return how a scenario is played with a collector of its own process; what still runs at its end is killed."""
 
@@ -121,20 +61,14 @@ def on_processes(act: Callable[[Act], None], **options: Any) -> Play:
         known = pc.max(venue.truth().connections["connection"]).as_py() or 0
         told = {**FAST, "flush": 0.05, "url": venue.url, "seed": run.seed} | options
         doing = Act(run, make_config("binance:btcusdt,ethusdt", run.root, **told))
-        try:
-            with undisturbed():  # what is judged is the collector, not what else this machine does
-                act(doing)
-        finally:
-            if (left := process.running(run.root)) is not None:
-                doing.problems.append("a collector was still running at the end")
-                doing.killed(left)
-        doing.status()
+        with undisturbed(), ended(doing):  # what is judged is the collector, not what else this machine does
+            act(doing)
         truth = venue.truth().expected()
         mine = truth.filter(pc.greater(truth["connection"], known)).to_pylist()
         ends = {"stopped": 0, "failed": 3, "gave_up": 4}
         return Facts(
             root=run.root,
-            sent=[_trade(row) for row in mine],
+            sent=[trade_of(row) for row in mine],
             exit_code=ends.get(read_status(run.root).state),
             causes=doing.causes,
             stop=doing.stop,
@@ -146,26 +80,19 @@ def on_processes(act: Callable[[Act], None], **options: Any) -> Play:
     return play
 
 
-def _trade(row: dict[str, Any]) -> Trade:
-    return Trade(
-        symbol=row["symbol"],
-        trade_id=row["trade_id"],
-        price=str(row["price"]),
-        quantity=str(row["quantity"]),
-        maker=row["side"] == "sell",
-        at_ms=round(row["trade_time"].timestamp() * 1000),
-    )
+def frozen(least: float, most: float) -> Callable[[Act], None]:
+    """SIGSTOP for longer than a timeout, then SIGCONT: what lies in the socket is read before judging."""
 
+    def act(doing: Act) -> None:
+        collector = doing.started()
+        doing.collecting()
+        collector.suspend()
+        time.sleep(doing.rng.uniform(least, most))
+        collector.resume()
+        doing.collecting(500)
+        doing.stopped()
 
-def frozen(act: Act) -> None:
-    """SIGSTOP for longer than every timeout, then SIGCONT: what lies in the socket is read before judging."""
-    collector = act.started()
-    act.collecting()
-    collector.suspend()
-    time.sleep(act.rng.uniform(1.2, 1.8))
-    collector.resume()
-    act.collecting(500)
-    act.stopped()
+    return act
 
 
 def killed(act: Act) -> None:
@@ -379,8 +306,11 @@ SCENARIOS = (
       on_virtual_time(now_and_then_lost, seconds=40, net=SteppingClock, check=seconds_are_seconds), "reset", "refused",
       truth="every row stored once, every duration what it was"),
     p("SIGSTOP", "the process is stopped for longer than idle and ping timeout, then goes on",
-      on_processes(frozen, idle_timeout=0.8, ping_interval=0.5, ping_timeout=0.5),
+      on_processes(frozen(1.2, 1.8), idle_timeout=0.8, ping_interval=0.5, ping_timeout=0.5),
       truth="nothing is lost, no connection either", **_OWN),
+    p("SIGSTOP for 15 s", "the same with the default pings, and an idle timeout that is over by then",
+      on_processes(frozen(15, 15), idle_timeout=10.0, ping_interval=5.0, ping_timeout=5.0),
+      truth="nothing is lost, no connection either", long=True, **_OWN),
     p("SIGKILL", "killed at any moment, once or twice, and started again", on_processes(killed), truth=_KILLED,
       recovers=3.0, **_OWN),
     p("SIGTERM, SIGINT, SIGHUP", "the signal comes at any moment",

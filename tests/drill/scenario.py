@@ -13,7 +13,11 @@ from typing import Any
 
 from wsresearch.venues.binance_wire import trade_message
 
-__all__ = ["Facts", "Play", "Run", "Scenario", "Section", "Trade", "Venue"]
+__all__ = ["Facts", "NotPlayed", "Play", "Run", "Scenario", "Section", "Trade", "Venue"]
+
+
+class NotPlayed(Exception):  # noqa: N818 - reads as what it says
+    """A scenario cannot be played on this machine; the text says why."""
 
 
 class Section(StrEnum):
@@ -200,7 +204,10 @@ class Scenario:
     recovers
         Seconds in which market data must flow again.
     prepare
-        Called before a run; what it makes may stay.
+        Called before a run; what it makes may stay. Raises :class:`NotPlayed` where the scenario cannot be played.
+    long
+        Whether a run takes about half a minute: ``make drill`` plays such ones a tenth as often, ``make test`` leaves
+        them to it, as each is another one of the table with longer times.
     """
 
     name: str
@@ -216,6 +223,7 @@ class Scenario:
     within: float | None = None
     recovers: float = 2.0
     prepare: Callable[[], object] = object
+    long: bool = False
 
     def run(self, seed: int, folder: Path) -> Facts:
         """Play it; the same seed does the same."""

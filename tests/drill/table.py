@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.drill import content, process, reaching, while_open
+from tests.drill import content, links, process, reaching, while_open
 from tests.drill.scenario import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -10,6 +10,7 @@ __all__ = ["SCENARIOS"]
 SCENARIOS: tuple[Scenario, ...] = (
     *reaching.SCENARIOS,
     *while_open.SCENARIOS,
+    *links.SCENARIOS,
     *content.SCENARIOS,
     *process.SCENARIOS,
 )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.drill.judge import drilled
-from tests.drill.scenario import Facts, Run, Scenario
+from tests.drill.links import link_down, on_link
+from tests.drill.scenario import Facts, NotPlayed, Run, Scenario, Section
 from tests.drill.table import SCENARIOS
 from wsresearch.collect.intake import Intake
 from wsresearch.collect.recorder import Recorder
@@ -105,3 +106,27 @@ def test_what_is_left_behind(what: str) -> None:
             os.close(left[0])
     words = {"descriptor": "1 descriptors", "thread": "1 threads", "raised in a thread": "ZeroDivisionError"}
     assert words.get(what, "a defect") in told
+
+
+def test_a_dead_link_that_is_not_noticed() -> None:
+    """Without pings a dead link looks quiet; that it comes back in time is no excuse."""
+    scenario = replace(named("link down"), play=on_link(link_down, seconds=(1.0, 1.0)), causes=frozenset())
+    verdict = drilled(scenario, 1)
+    if verdict.not_played:
+        pytest.skip(verdict.not_played)
+    assert "not lost once, by unanswered pings: []" in "\n".join(verdict.problems)
+
+
+def test_what_cannot_be_played_is_no_success_and_says_why() -> None:
+    """A scenario that this machine does not allow is told as not played, and nothing of it is run."""
+
+    def refused() -> None:
+        raise NotPlayed("no network namespaces can be made here")
+
+    def play(run: Run) -> Facts:
+        raise AssertionError("played")
+
+    scenario = Scenario(name="x", section=Section.OPEN, injected="", play=play, prepare=refused)
+    verdict = drilled(scenario, 1)
+    assert verdict.not_played == "no network namespaces can be made here"
+    assert not verdict.is_well

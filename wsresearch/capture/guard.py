@@ -43,10 +43,10 @@ class GuardError(ValueError):
 
 def guarded(content: bytes | memoryview) -> bytes:
     """Return the bytes of a Parquet file with a guard put before its footer."""
-    raw = bytes(content)
+    raw = memoryview(content)
     begin = len(raw) - _TAIL - int.from_bytes(raw[-_TAIL : -_TAIL // 2], "little")
     footer = raw[begin:]
-    return raw[:begin] + _MARK + _NUMBERS.pack(zlib.crc32(footer), len(footer)) + footer
+    return b"".join((raw[:begin], _MARK, _NUMBERS.pack(zlib.crc32(footer), len(footer)), footer))
 
 
 def check_guard(path: Path) -> bool:

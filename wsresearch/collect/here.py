@@ -36,6 +36,7 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 32 << 20
+_SWITCH: Final = 0.001
 # What a run's end means to a shell; 4, it gave up, comes from the lifecycle.
 _ROWS_LOST: Final = 3
 
@@ -91,6 +92,8 @@ def collect_here(
         return exit_code or (_ROWS_LOST if collector.unwritten_rows else 0)
 
     keep_freed_memory()
+    # How long the receiving thread may have to wait for the one that seals; the default is 5 ms.
+    sys.setswitchinterval(_SWITCH)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
 
