@@ -14,13 +14,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from tests.capture.made import NOON, events, trades
 from tests.capture.recorded import Recorded
+from wsresearch.capture.identity import create_identity
+from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
+from wsresearch.capture.writer import CaptureWriter
 from wsresearch.cli import main
 from wsresearch.lab import ExchangeProcess, Tape, start
-from wsresearch.schema import TableName
+from wsresearch.schema import EVENTS, TRADES, TableName
 
 STATUS_KEYS = {
     *("state", "pid", "run", "connection", "attempt", "next_delay", "messages", "trades", "bytes", "rejected"),
@@ -168,6 +173,30 @@ def test_json_is_one_document_with_the_promised_keys(capture: Path, capsys: pyte
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {"outages", "connections", "trades", "losses", "idle_timeout"}
     assert report["trades"] == status["trades"]
+
+
+def test_json_is_ascii_whatever_a_peer_called_its_symbols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text of others steers no terminal and turns no line around, and programs read it as it was."""
+    hostile = "\u202eTC\x1b[31m\x9b\u2066µ\U0001f4a3"
+    root = tmp_path / "c"
+    create_identity(Layout(root), venue="binance", symbols=[hostile], config={})
+    rows = trades([1, 2, 9])
+    named = rows.set_column(0, TRADES.field("symbol"), pa.array([hostile] * 3))
+    told = events([1]).set_column(EVENTS.get_field_index("cause"), EVENTS.field("cause"), pa.array([hostile]))
+    with CaptureWriter(root) as writer:
+        writer.append(TableName.TRADES, named, now_ns=NOON)
+        writer.append(TableName.EVENTS, told, now_ns=NOON)
+    said = {}
+    for command in ("status", "verify", "report"):
+        main([command, str(root), "--json"])
+        out = capsys.readouterr().out
+        assert out.isascii()
+        assert out.replace("\n", "").isprintable()
+        said[command] = json.loads(out)
+    assert list(said["verify"]["symbols"]) == [hostile]
+    assert said["status"]["cause"] == hostile
+    assert main(["storm", "--clients", "10", "--outage", "1", "--json"]) == 0
+    assert capsys.readouterr().out.isascii()
 
 
 def test_the_report_is_one_file_without_script(
@@ -325,6 +354,25 @@ def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert "collect" in out
     assert len(out.splitlines()) > 10
     assert err == ""
+
+
+def test_what_there_was_no_time_to_seal_is_told_and_is_there(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C gives the prompt back in two seconds; what is still a journal then is named, read and sealed by hand."""
+    monkeypatch.setattr("wsresearch.collect.leaving._SEALED", 0.0)
+    root = tmp_path / "c"
+    assert main(["collect", "binance:btcusdt", "--out", str(root), "--url", exchange.url, "--duration", "1"]) == 0
+    told = capsys.readouterr().err
+    assert "not sealed yet, but stored: trades-000000000001, events-000000000001, stats-000000000001" in told
+    assert f"wsresearch recover {root}" in told
+    rows = Reader(root).trades().num_rows
+    assert rows > 10
+    assert main(["verify", str(root)]) == 0
+    assert main(["recover", str(root)]) == 0
+    assert "sealed 3 segments" in capsys.readouterr().out
+    assert Reader(root).trades().num_rows == rows
+    assert not list((root / "journal").iterdir())
 
 
 def test_collect_json_is_one_document(

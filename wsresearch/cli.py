@@ -84,7 +84,8 @@ def _complain(message: str) -> None:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+    # In ASCII: what a peer or a file wrote must not steer a terminal, turn text around or break a pipe's encoding.
+    print(json.dumps(document, indent=2, default=str))
 
 
 # -- collecting -----------------------------------------------------------------------------------------------------
@@ -124,8 +125,10 @@ def collect(
     Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
     """
     from wsresearch.api import make_config
+    from wsresearch.capture.layout import Layout
     from wsresearch.collect.here import collect_here
     from wsresearch.collect.process import start_detached
+    from wsresearch.schema import TableName
 
     if stream is None or out is None:
         raise UsageError("give a stream and a directory, such as: wsresearch collect binance:btcusdt --out data/btc")
@@ -167,6 +170,14 @@ def collect(
         _print_json(status.as_json())
     else:
         print(status)
+    layout = Layout(asked.out)
+    if left := [str(segment) for table in TableName for segment in layout.journals(table)]:
+        # The way out takes two seconds and no more.
+        print(
+            f"not sealed yet, but stored: {', '.join(left)}; the next start seals them, or 'wsresearch recover "
+            f"{asked.out}'",
+            file=sys.stderr,
+        )
     return code
 
 

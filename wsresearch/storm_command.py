@@ -99,7 +99,7 @@ def storm(
             raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
         print(f"wrote {out}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"seed": seed, **found.as_json()}, indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps({"seed": seed, **found.as_json()}, indent=2, allow_nan=False))
     else:
         print(f"{clients:,} clients lose a server that is gone for {outage:g} s; times count from the loss\n\n{found}")
     return 0

@@ -10,7 +10,7 @@ import random
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -28,7 +28,7 @@ from wsresearch.capture.disk import RealDisk
 from wsresearch.capture.journal import END_OF_STREAM, RECORD_BYTES
 from wsresearch.capture.layout import Layout, Segment, Suffix
 from wsresearch.capture.parquet import ROW_GROUP_ROWS, encode
-from wsresearch.capture.seal import Recovered, recover, seal
+from wsresearch.capture.seal import Recovered, SealCutShort, recover, seal
 from wsresearch.capture.writer import CaptureWriter, Rotation
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import SCHEMAS, TRADES, TableName
@@ -694,6 +694,41 @@ def test_a_disk_that_refuses_any_step_of_a_seal_leaves_the_rows_readable(tmp_pat
             break
     else:
         raise AssertionError("the seal never came to its end")
+
+
+@pytest.mark.parametrize("rows", [6, 2 * ROW_GROUP_ROWS + 5])
+def test_a_seal_can_be_left_off_before_any_step(tmp_path: Path, rows: int) -> None:
+    """No row is missing or twice then, nothing is left but the journal or both files, and the next seal ends it."""
+    batches = [trades(range(at, min(at + 65_536, rows))) for at in range(0, rows, 65_536)]
+    folders = [tmp_path / name for name in ("whole", "c")]
+    for folder in folders:
+        folder.mkdir()
+    whole, layout = (journal(folder, SEGMENT, batches) for folder in folders)
+    seal(whole, SEGMENT)
+    steps = 0
+    while True:
+        left = iter(range(steps))
+
+        def on_step(left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise SealCutShort
+
+        try:
+            done = seal(layout, SEGMENT, on_step=on_step)
+        except SealCutShort:
+            steps += 1
+        else:
+            break
+        assert layout.journals(TableName.TRADES) == [SEGMENT]
+        assert not layout.temporaries(TableName.TRADES)
+        assert not layout.quarantined()
+        assert ids(layout) == list(range(rows))
+    groups = -(-rows // ROW_GROUP_ROWS)
+    # Each row group is encoded and compared; once the file has its name, the next seal only ends what is left of it.
+    assert steps >= 2 * groups + 2
+    assert done is not None
+    assert path_of(layout).read_bytes() == path_of(whole).read_bytes()
+    assert not layout.journals(TableName.TRADES)
 
 
 def test_nothing_but_the_journal_is_needed_to_seal(tmp_path: Path) -> None:

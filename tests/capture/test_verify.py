@@ -6,18 +6,22 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.capture.made import MIDNIGHT, NOON, SECOND
+from tests.capture.faulty import RefusingDisk
+from tests.capture.made import MIDNIGHT, NOON, SECOND, events, trades
 from tests.capture.recorded import Recorded, trade_rows
 from wsresearch.capture.guard import GUARD_BYTES
+from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout
-from wsresearch.capture.seal import recover
+from wsresearch.capture.seal import recover, seal
 from wsresearch.capture.verify import Hole, SymbolCoverage, VerifyReport, verify
+from wsresearch.capture.writer import CaptureWriter
 from wsresearch.errors import CaptureTooNew, NotACapture
 from wsresearch.schema import TableName
 
@@ -486,3 +490,32 @@ def test_what_is_no_capture_is_refused_and_nothing_is_changed(tmp_path: Path) ->
     identity.write_text(identity.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(CaptureTooNew):
         verify(capture.root)
+
+
+@pytest.mark.parametrize("sealed_first", [False, True])
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_first_segment_that_could_not_be_made_is_none_that_is_missing(
+    tmp_path: Path, at: int, times: int, *, sealed_first: bool
+) -> None:
+    """No descriptor or no room, at whichever call and however often: the number used up for it is told, and no more."""
+    layout = Layout(tmp_path / "c")
+    create_identity(layout, venue="binance", symbols=["BTCUSDT", "ETHUSDT"], config={})
+    disk = RefusingDisk(at, times=times)
+    with CaptureWriter(layout.root, disk=disk) as writer:
+        for _ in range(times + 1):
+            with suppress(OSError):
+                writer.append(TableName.TRADES, trades([1, 2]), now_ns=NOON)
+                break
+        writer.append(TableName.EVENTS, events([1]), now_ns=NOON)
+    (first,) = layout.journals(TableName.TRADES)
+    if sealed_first:
+        seal(layout, first)
+    report = verify(layout.root)
+    assert report.ok, report.problems
+    # One that has really gone is missed as before, whoever wrote the next.
+    with CaptureWriter(layout.root) as writer:
+        writer.append(TableName.TRADES, trades([4, 5]), now_ns=NOON)
+    seal(layout, first)
+    layout.parquets(TableName.TRADES)[0].unlink()
+    assert any("the segments before" in problem for problem in verify(layout.root).problems)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.capture.made import NOON, stats
 from tests.collect.rawserver import free_port
 from wsresearch.api import make_config
 from wsresearch.capture.disk import RealDisk
@@ -29,6 +31,7 @@ from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.verify import verify
+from wsresearch.capture.writer import CaptureWriter
 from wsresearch.collect import process
 from wsresearch.collect.config import Config
 from wsresearch.collect.here import collect_here
@@ -38,6 +41,7 @@ from wsresearch.errors import CaptureBusy, CaptureTooNew, CollectorError, NotACa
 from wsresearch.lab import ExchangeProcess, Tape, start
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.backoff import Constant
+from wsresearch.schema import TableName
 
 PATIENCE = 20.0
 """Seconds for something that takes a fraction of one; only a test that fails needs them."""
@@ -398,6 +402,36 @@ def test_a_stop_that_takes_too_long_is_told(root: Path, config: Callable[..., Co
         process.stop(root, timeout=0.2)
     os.kill(started.pid, signal.SIGCONT)
     assert stopped(root) < 2
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_what_a_collector_had_no_time_to_seal_is_sealed_when_it_has_gone(
+    root: Path, config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, *, mended: bool
+) -> None:
+    """Whoever waits for the end finds everything in Parquet, or is told what is in the way and what to do."""
+    process.start_detached(config())
+    in_state(root, State.OPEN, trades=10)
+    ended, lives = [], process._lives
+
+    def leaves_a_journal(asked: psutil.Process) -> bool:
+        if (alive := lives(asked)) is False and not ended:
+            ended.append(asked)
+            with CaptureWriter(root) as writer:
+                writer.append(TableName.STATS, stats([0, 0]), now_ns=NOON)
+            if not mended:
+                shutil.rmtree(root / "stats")
+                (root / "stats").write_text("in the way")
+        return alive
+
+    monkeypatch.setattr(process, "_lives", leaves_a_journal)
+    if mended:
+        assert process.stop(root)
+        assert not list((root / "journal").iterdir())
+    else:
+        with pytest.raises(CollectorError, match=r"has stopped, but not all .* is sealed \(.*wsresearch recover"):
+            process.stop(root)
+        assert list((root / "journal").iterdir())
+    assert ended
 
 
 def test_an_orphan_that_nobody_buries_has_ended() -> None:

@@ -22,6 +22,7 @@ from tests.collect.moodydisk import MoodyDisk
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
+from wsresearch.capture.seal import recover
 from wsresearch.capture.writer import Rotation
 from wsresearch.collect import recorder as module
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY, TOTALS_KEY, Recorder
@@ -115,8 +116,8 @@ def made(tmp_path: Path) -> Callable[..., Setup]:
     return lambda **rotation: Setup(tmp_path / "c", **rotation)
 
 
-def close(setup: Setup, *, patience: float = 10.0) -> None:
-    asyncio.run(setup.recorder.close(patience=patience))
+def close(setup: Setup, *, patience: float = 10.0, sealing: float = 10.0) -> None:
+    asyncio.run(setup.recorder.close(patience=patience, sealing=sealing))
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["nothing", "half a write"])
@@ -252,6 +253,25 @@ def test_a_seal_that_failed_is_tried_again(made: Callable[..., Setup]) -> None:
     close(setup)
     assert setup.ids() == [1, 2, 3, 4]
     assert not list(setup.layout.journal_dir.iterdir())
+
+
+def test_a_seal_is_left_off_when_its_time_is_over(made: Callable[..., Setup], caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that does not come back from one call in time: sealing ends there, and says what it left undone."""
+    setup = made()
+    setup.trades(1, 2)
+    setup.event(11)
+    setup.flushed()
+    setup.disk.renames.clear()
+    threading.Timer(0.3, setup.disk.renames.set).start()
+    close(setup, sealing=0.05)
+    assert setup.disk.renaming.is_set()
+    assert [str(segment) for segment in setup.recorder.unsealed] == ["trades-000000000001", "events-000000000001"]
+    assert "left to the next start to seal" in caplog.text
+    assert "trades-000000000001, events-000000000001" in caplog.text
+    assert setup.ids() == [1, 2]
+    done = recover(setup.layout.root)
+    assert [each.rows for each in done.sealed] == [2, 1]
+    assert setup.ids() == [1, 2]
 
 
 def test_each_segment_knows_what_came_before_it(made: Callable[..., Setup]) -> None:

@@ -80,7 +80,7 @@ class Story:
         return self
 
     def end(self) -> None:
-        asyncio.run(self.recorder.close(patience=1))
+        asyncio.run(self.recorder.close(patience=10, sealing=10))
 
 
 def moment(second: float) -> datetime:

@@ -54,8 +54,15 @@ DEFECTS: Final = (
     Defect(
         name="jitter is rounded to whole seconds",
         path="reconnect/lifecycle.py",
-        old="delay, cause = drawn or 0.0, None",
-        new="delay, cause = float(round(drawn or 0.0)), None",
+        old="delay, cause = at_least + (drawn or 0.0), ",
+        new="delay, cause = at_least + float(round(drawn or 0.0)), ",
+        tests=("reconnect/test_lifecycle.py",),
+    ),
+    Defect(
+        name="clients that are told the same come in step",
+        path="reconnect/lifecycle.py",
+        old="delay, cause = at_least + (drawn or 0.0), ",
+        new="delay, cause = max(at_least, drawn or 0.0), ",
         tests=("reconnect/test_lifecycle.py",),
     ),
     Defect(
@@ -397,9 +404,23 @@ DEFECTS: Final = (
         name="no folder is synced before the journal goes",
         path="capture/seal.py",
         old="        for folder in (path.parent, layout.table_dir(segment.table), layout.root):\n"
-        "            disk.fsync_dir(folder)\n",
+        "            on_step()\n            disk.fsync_dir(folder)\n",
         new="",
         tests=("capture/test_seal.py::test_the_steps_of_a_seal_are_those_of_the_contract_in_that_order",),
+    ),
+    Defect(
+        name="a stop waits for sealing, however long it takes",
+        path="collect/recorder.py",
+        old="        if self._leaving.is_set():\n            raise SealCutShort\n",
+        new="        return\n",
+        tests=("collect/test_recorder.py", "collect/test_leaving.py"),
+    ),
+    Defect(
+        name="a number used up for nothing looks like a segment that has gone",
+        path="capture/writer.py",
+        old="            carried[UNUSED_KEY] = str(unused).encode()\n",
+        new="            pass\n",
+        tests=("capture/test_verify.py",),
     ),
     Defect(
         name="a journal is truncated under its readers",

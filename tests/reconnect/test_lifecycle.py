@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsresearch.reconnect.actions import Action, Drop, End, Open, Phases, Record, State
-from wsresearch.reconnect.backoff import Constant, Exponential, FullJitter
+from wsresearch.reconnect.backoff import Constant, Decorrelated, EqualJitter, Exponential, FullJitter, Policy
 from wsresearch.reconnect.budget import Budget, BudgetWindow
 from wsresearch.reconnect.causes import Cause, Failure
 from wsresearch.reconnect.lifecycle import TABLE, IllegalSignal, Lifecycle, Rules, Signal, mermaid
@@ -167,7 +168,7 @@ def test_retry_after_and_budget_lengthen_a_delay_and_say_so() -> None:
     cycle.handle(Signal.START, 0.0)
     cycle.handle(Signal.DEADLINE, 0.0)
     backoff = rows(cycle.handle(Signal.ATTEMPT_FAILED, 0.0, failure=told), EventKind.BACKOFF)[0]
-    assert (backoff.fields["delay"], backoff.fields["drawn"], backoff.fields["cause"]) == (17, 1, Cause.RETRY_AFTER)
+    assert (backoff.fields["delay"], backoff.fields["drawn"], backoff.fields["cause"]) == (18, 1, Cause.RETRY_AFTER)
 
     tight = Lifecycle(
         Rules(policy=Constant(delay=1.0), reset=Reset()),
@@ -180,6 +181,58 @@ def test_retry_after_and_budget_lengthen_a_delay_and_say_so() -> None:
     tight.handle(Signal.DEADLINE, 1.0)
     backoff = rows(tight.handle(Signal.ATTEMPT_FAILED, 1.0, failure=REFUSED), EventKind.BACKOFF)[0]
     assert (backoff.fields["delay"], backoff.fields["cause"]) == (99, Cause.BUDGET)
+
+
+def told_to_stay_away(policy: Policy, seed: int, asked: float, alive: float) -> list[tuple[float, float | None]]:
+    """Return delay and drawn after a connection of that life, closed with 1013, and after five answers 503."""
+    rules = Rules(policy=policy, reset=Reset.parse("stable:60"))
+    cycle = Lifecycle(rules, BudgetWindow(Budget(attempts=1000, window=300)), random.Random(seed))
+    cycle.handle(Signal.START, 0.0)
+    opened = connect(cycle, 0.0)
+    cycle.handle(Signal.MARKET, opened + alive)
+    closed = Failure(cause=Cause.CLOSED, close_code=1013, close_by="peer", retry_after=None)
+    busy = Failure(cause=Cause.HTTP_STATUS, http_status=503, retry_after=asked)
+    answers = [cycle.handle(Signal.LOST, opened + alive, failure=closed)]
+    for _ in range(5):
+        assert cycle.deadline is not None
+        now = cycle.deadline
+        cycle.handle(Signal.DEADLINE, now)
+        answers.append(cycle.handle(Signal.ATTEMPT_FAILED, now, failure=busy))
+    backoffs = [rows(actions, EventKind.BACKOFF)[0].fields for actions in answers]
+    assert {row["cause"] for row in backoffs} == {Cause.RETRY_AFTER}
+    return [(row["delay"], row["drawn"]) for row in backoffs]
+
+
+@given(
+    policy=st.sampled_from(
+        [Constant(delay=2.0), Exponential(), FullJitter(), EqualJitter(base=1, cap=16), Decorrelated(base=1, cap=9)]
+    ),
+    seed=st.integers(0, 2**32),
+    asked=st.floats(0.5, 3600.0),
+    alive=st.sampled_from([1.0, 600.0]),
+)
+def test_nobody_comes_earlier_than_asked_nor_later_than_the_policy_may_add(
+    policy: Policy, seed: int, asked: float, alive: float
+) -> None:
+    """After a 1013 (five seconds) and a Retry-After: that time, then the policy's delay; the same for the same seed."""
+    waits = told_to_stay_away(policy, seed, asked, alive)
+    for (delay, drawn), least in zip(waits, [5.0, *[asked] * 5], strict=True):
+        assert drawn is not None, "also after a stable connection, which else is followed by an attempt at once"
+        assert least <= delay <= least + drawn
+    alone = policy.delays(random.Random(seed))
+    assert [drawn for _, drawn in waits] == [next(alone) for _ in waits]
+    assert waits == told_to_stay_away(policy, seed, asked, alive)
+
+
+@pytest.mark.parametrize("alive", [1.0, 600.0])
+def test_a_herd_that_is_told_the_same_does_not_come_in_step(alive: float) -> None:
+    """A thousand clients of one server that says 30 s: their first attempts spread over what the policy draws."""
+    after_503 = [told_to_stay_away(FullJitter(), seed, 30.0, alive)[1][0] for seed in range(1000)]
+    after_1013 = [told_to_stay_away(FullJitter(), seed, 30.0, alive)[0][0] for seed in range(1000)]
+    for waits, least in ((after_503, 30.0), (after_1013, 5.0)):
+        tenths = Counter(int((wait - least) * 10) for wait in waits)
+        assert min(waits) >= least
+        assert max(tenths.values()) < 200
 
 
 def test_a_permanent_failure_ends_the_run_with_advice() -> None:

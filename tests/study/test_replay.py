@@ -87,10 +87,10 @@ def answered(**fields: Any) -> pa.Table:
 
 
 def test_wait_as_told_is_obeyed() -> None:
-    """Told to stay away for 60 s, no policy is back before 60 s, and none asks in between."""
+    """Told to stay away for 60 s, no policy is back before 60 s and its own delay, and none asks in between."""
     told = replay(answered(cause="http_status", http_status=503, told=60.0), Constant(delay=1), reset="message")
-    assert both(told, "attempts")[1] == [3]  # 1, 61, 121
-    assert both(told, "seconds")[1] == [121.0]
+    assert both(told, "attempts")[1] == [3]  # 1, 62, 123
+    assert both(told, "seconds")[1] == [123.0]
     plain = replay(answered(cause="http_status", http_status=503), Constant(delay=1), reset="message")
     assert both(plain, "attempts")[1] == [61]  # the budget: 1, 2, … 60 s, and then 301 s
 

@@ -37,7 +37,7 @@ def one_outage() -> EventLog:
     log.lost(1.0, cause="reset")
     log.try_to_open(2.0, delay=1.9)
     log.failed(0.5)
-    log.try_to_open(4.0, cause="retry_after")
+    log.try_to_open(4.0, drawn=0.5, cause="retry_after")
     log.failed(0.25, cause="http_status", http_status=503)
     log.try_to_open(8.0)
     log.opened(0.5)
@@ -60,7 +60,7 @@ def test_an_outage_step_by_step() -> None:
     assert [answer["at"] for answer in row["answers"]] == begun
     assert [answer["took"] for answer in row["answers"]] == [0.5, 0.25, 0.5]
     assert [answer["lived"] for answer in row["answers"]] == [None, None, 3.0]
-    assert [answer["told"] for answer in row["answers"]] == [4.0, None, None]
+    assert [answer["told"] for answer in row["answers"]] == [3.5, None, None]
     assert [answer["http_status"] for answer in row["answers"]] == [None, 503, None]
     assert row["up_early"] == 14.75
     assert row["up_late"] == 14.75 + 0.5 + 3.0 + 16.0

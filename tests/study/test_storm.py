@@ -112,7 +112,7 @@ def play(
                 delay = next(streaks[who], None)
                 if delay is not None:
                     heed = 0.0 if isinstance(client, Listing) else told
-                    push(at + max(delay, heed) + link, ARRIVES, who)
+                    push(at + heed + delay + link, ARRIVES, who)
         elif what == OPENED:
             streaks[who] = policy.delays(generator())
         else:
@@ -291,7 +291,7 @@ def test_no_address_passes_its_limit() -> None:
     assert back[-1] == 100
 
 
-def test_retry_after_thins_out_the_attempts_and_keeps_the_herd_in_step() -> None:
+def test_retry_after_thins_out_the_attempts_and_keeps_a_herd_without_jitter_in_step() -> None:
     """Who obeys asks less often; but told the same number at once, all come again together, and wait longer."""
 
     def played(*, obeys: bool, retry_after: float | None) -> Storm:

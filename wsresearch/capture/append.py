@@ -20,13 +20,16 @@ from wsresearch.capture.layout import Layout, Segment
 from wsresearch.errors import UsageError
 from wsresearch.schema import FORMAT_VERSION, SCHEMAS
 
-__all__ = ["FORMAT_KEY", "SEGMENT_KEY", "SegmentWriter"]
+__all__ = ["FORMAT_KEY", "SEGMENT_KEY", "UNUSED_KEY", "SegmentWriter"]
 
 SEGMENT_KEY: Final = b"wsresearch.segment"
 """Schema metadata of every journal and sealed file: which segment it is, as in its file name."""
 
 FORMAT_KEY: Final = b"wsresearch.format_version"
 """Schema metadata of every journal and sealed file: the format version it was written in."""
+
+UNUSED_KEY: Final = b"wsresearch.unused"
+"""Metadata of a segment before which numbers were used up without a row, by files that could not be made: how many."""
 
 
 class SegmentWriter:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from wsresearch.capture.guard import check_guard
 from wsresearch.capture.journal import RECORD_BYTES, Follower, Record, read_index
 from wsresearch.capture.scan import Place, find
 from wsresearch.capture.sealed import chosen, columns_of, read_footer, read_sealed
@@ -20,12 +22,12 @@ from wsresearch.errors import CaptureDamaged, CaptureError, NotACapture
 from wsresearch.schema import SCHEMAS, TIME_COLUMN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from wsresearch.capture.layout import Layout, Segment
 
-__all__ = ["SegmentSummary", "capture_is_there", "refuse_unread", "segment_rows", "summary"]
+__all__ = ["SegmentSummary", "capture_is_there", "metadata_of", "refuse_unread", "segment_rows", "summary"]
 
 _LOOKS: Final = 10
 """A segment moves once in its life, from journal to Parquet. Two looks are enough unless a recovery
@@ -61,6 +63,27 @@ class SegmentSummary:
     first: int | None
     last: int | None
     size_bytes: int
+
+
+def metadata_of(layout: Layout, place: Place | None) -> Mapping[bytes, bytes]:
+    """Return what the writer of a segment noted in its schema, wherever the segment is now; nothing if it has gone.
+
+    Raises
+    ------
+    CaptureDamaged, CaptureError
+        If it cannot be read.
+    """
+    while place is not None:
+        try:
+            if place.parquet is not None:
+                check_guard(place.parquet)
+                return pq.read_schema(place.parquet).metadata or {}
+            with Follower(layout, place.segment) as follower:
+                follower.poll(max_rows=1)
+                return follower.schema_metadata or {}
+        except FileNotFoundError:
+            place = find(layout, place.segment)
+    return {}
 
 
 def segment_rows(

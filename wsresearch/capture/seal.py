@@ -20,7 +20,7 @@ then the whole journal moves into quarantine after its prefix has been sealed. N
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ from wsresearch.capture.parquet import difference, encode, regroup
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import TIME_COLUMN, TableName
 
-__all__ = ["Recovered", "Sealed", "recover", "seal"]
+__all__ = ["Recovered", "SealCutShort", "Sealed", "recover", "seal"]
 
 _NS_A_DAY: Final = 86_400 * 10**9
 _DAY_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
@@ -52,6 +52,10 @@ _READ_BACK: Final = 1 << 20
 
 _LONGEST_MESSAGE: Final = 1 << 28
 """Bytes that one append may have left unfinished, far more than the largest batch; what is longer is damage."""
+
+
+class SealCutShort(Exception):  # noqa: N818 - says what became of it, and is caught by whoever asked for it
+    """Whoever asked for a seal has no time left; the journal is there, and sealing may be done again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +124,13 @@ class _Survey:
     """Damage in or behind the verified prefix."""
 
 
-def seal(layout: Layout, segment: Segment, *, disk: Disk = REAL_DISK) -> Sealed | None:
+def seal(
+    layout: Layout, segment: Segment, *, disk: Disk = REAL_DISK, on_step: Callable[[], None] = lambda: None
+) -> Sealed | None:
     """Turn the journal of a segment into its Parquet file and remove it.
 
     Safe to call again after any crash, and for a segment that is sealed already. Nobody may be writing the segment.
+    `on_step` is called before each step, of which a row group is the longest, and may raise `SealCutShort`.
 
     Returns
     -------
@@ -137,8 +144,10 @@ def seal(layout: Layout, segment: Segment, *, disk: Disk = REAL_DISK) -> Sealed 
         If the disk refused. The journal is still there.
     CaptureDamaged
         If what was written could not be read back as it was. The journal is still there.
+    SealCutShort
+        If `on_step` did. The journal is still there.
     """
-    return _seal(layout, segment, disk)[0]
+    return _seal(layout, segment, disk, on_step)[0]
 
 
 def recover(root: Path, *, disk: Disk = REAL_DISK) -> Recovered:
@@ -170,7 +179,7 @@ def recover(root: Path, *, disk: Disk = REAL_DISK) -> Recovered:
             empty += not moved
         for segment in journals:
             try:
-                done, moved, problem = _seal(layout, segment, disk)
+                done, moved, problem = _seal(layout, segment, disk, lambda: None)
             except (OSError, CaptureDamaged) as error:
                 unsealed.append((segment, str(error)))
                 continue
@@ -188,10 +197,12 @@ def recover(root: Path, *, disk: Disk = REAL_DISK) -> Recovered:
     )
 
 
-def _seal(layout: Layout, segment: Segment, disk: Disk) -> tuple[Sealed | None, tuple[Path, ...], str | None]:
+def _seal(
+    layout: Layout, segment: Segment, disk: Disk, on_step: Callable[[], None]
+) -> tuple[Sealed | None, tuple[Path, ...], str | None]:
     """Seal, and tell what was sealed, what was moved into quarantine and what was wrong."""
     try:
-        survey, content = _read_through(layout, segment)
+        survey, content = _read_through(layout, segment, on_step)
     except FileNotFoundError:
         return None, (), None
     moved: tuple[Path, ...] = ()
@@ -204,10 +215,12 @@ def _seal(layout: Layout, segment: Segment, disk: Disk) -> tuple[Sealed | None, 
         if os.path.lexists(path) and not _holds(path, content):
             moved += _quarantine(layout, segment, ((path, Suffix.PARQUET),), disk)
         if not os.path.lexists(path):
-            _publish(layout, segment, date, content, metadata=survey.metadata, disk=disk)
+            _publish(layout, segment, date, content, metadata=survey.metadata, disk=disk, on_step=on_step)
         # Also where the file had its name before we came: whoever gave it may have been cut off right then.
         for folder in (path.parent, layout.table_dir(segment.table), layout.root):
+            on_step()
             disk.fsync_dir(folder)
+        on_step()
     if survey.problem:
         files = ((layout.journal_path(segment), Suffix.JOURNAL), (layout.index_path(segment), Suffix.INDEX))
         moved += _quarantine(layout, segment, files, disk)
@@ -237,6 +250,7 @@ def _publish(
     *,
     metadata: Mapping[bytes, bytes],
     disk: Disk,
+    on_step: Callable[[], None],
 ) -> None:
     """Write the Parquet file under a hidden name, check it, and give it its own name."""
     disk.mkdir(layout.table_dir(segment.table))
@@ -253,20 +267,21 @@ def _publish(
             disk.close(descriptor)
         wrong = None if _holds(temporary, content) else "other bytes"
         with Follower(layout, segment) as follower:
-            wrong = wrong or difference(content, segment.table, _blocks(follower), metadata)
+            wrong = wrong or difference(content, segment.table, _blocks(follower, on_step), metadata)
         if wrong:
             raise CaptureDamaged(
                 f"{segment} was written to {str(temporary)!r} and read back differently ({wrong}): "
                 "its journal is kept, check the disk"
             )
-    except (OSError, CaptureDamaged):
+        on_step()
+    except (OSError, CaptureDamaged, SealCutShort):
         with suppress(OSError):  # the error that brought us here is the one to tell
             disk.unlink(temporary)
         raise
     disk.rename(temporary, layout.parquet_path(segment, date))
 
 
-def _read_through(layout: Layout, segment: Segment) -> tuple[_Survey, memoryview]:
+def _read_through(layout: Layout, segment: Segment, on_step: Callable[[], None]) -> tuple[_Survey, memoryview]:
     """Read a journal to the end of what is verified; return what there is to say of it, and its rows as Parquet."""
     rows = 0
     dates: set[Date] = set()
@@ -274,7 +289,7 @@ def _read_through(layout: Layout, segment: Segment) -> tuple[_Survey, memoryview
 
         def blocks() -> Iterator[pa.Table]:
             nonlocal rows
-            for block in _blocks(follower):
+            for block in _blocks(follower, on_step):
                 rows += block.num_rows
                 dates.update(_dates(block.column(TIME_COLUMN[segment.table])))
                 yield block
@@ -295,11 +310,12 @@ def _read_through(layout: Layout, segment: Segment) -> tuple[_Survey, memoryview
         return survey, content
 
 
-def _blocks(follower: Follower) -> Iterator[pa.Table]:
+def _blocks(follower: Follower, on_step: Callable[[], None]) -> Iterator[pa.Table]:
     """Read the verified rows of a journal, a row group at a time."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         while found := follower.poll(max_rows=_ROWS_AT_ONCE):
+            on_step()
             yield from pa.Table.from_batches(found).combine_chunks().to_batches()
 
     return regroup(batches(), follower.segment.table)

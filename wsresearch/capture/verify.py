@@ -13,7 +13,8 @@ What is judged, and what is not
 * A journal that ends in a torn append (killed, power cut) is no problem, nor is a segment that has both its journal
   and its Parquet file: the next start settles both.
 * A number missing in the series of segments is none by itself, for a full disk uses numbers up. It shows where rows
-  are missing: at the beginning of the series, in the ids, in the ``seq`` of events, in the seconds of stats.
+  are missing: at the beginning of the series (unless its first segment tells that no file could be made before it), in
+  the ids, in the ``seq`` of events, in the seconds of stats.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wsresearch.capture.append import UNUSED_KEY
 from wsresearch.capture.check import Findings, journal_rows, sealed_rows
 from wsresearch.capture.claims import Claims, SymbolCoverage, judge
 from wsresearch.capture.coverage import Ids, IdsBuilder
@@ -34,9 +36,9 @@ from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.ledger import SETTLE_NS, IdLedger
 from wsresearch.capture.leftovers import look_around
-from wsresearch.capture.rows import capture_is_there
+from wsresearch.capture.rows import capture_is_there, metadata_of
 from wsresearch.capture.scan import Place, doubles, find, places
-from wsresearch.errors import CaptureDamaged
+from wsresearch.errors import CaptureDamaged, CaptureError
 from wsresearch.schema import TableName
 
 if TYPE_CHECKING:
@@ -186,7 +188,7 @@ class _Walk:
                 f"{one.parent.name} and {other.parent.name} both hold {one.name}: "
                 f"move the one that does not belong there out of the capture; {table} were not checked further"
             )
-        if found and found[0].segment.number > 1:
+        if found and found[0].segment.number > 1 + _unused_before(self._layout, found[0]):
             self.findings.problems.append(
                 f"{table}: the segments before {found[0].segment} are missing: bring them back from a copy"
             )
@@ -225,6 +227,14 @@ class _Walk:
         except CaptureDamaged as error:
             self.findings.problems.append(str(error))
             return None
+
+
+def _unused_before(layout: Layout, place: Place) -> int:
+    """Return how many numbers before a segment are told to have been used up without a row."""
+    try:
+        return int(metadata_of(layout, place).get(UNUSED_KEY, b"0"))
+    except (CaptureError, OSError, ValueError, pa.ArrowException):
+        return 0  # what is wrong with the segment is told when its rows are read
 
 
 def _listed(layout: Layout, table: TableName) -> list[Place]:

@@ -26,7 +26,7 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wsresearch.capture.append import SegmentWriter
+from wsresearch.capture.append import UNUSED_KEY, SegmentWriter
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.errors import UsageError
@@ -134,6 +134,7 @@ class CaptureWriter:
         self._disk = disk
         self._open: dict[TableName, _Open] = {}
         self._following: dict[TableName, Segment] = {}
+        self._unused: dict[TableName, int] = {}
         self._names_unsynced = False
         self._closed = False
 
@@ -266,10 +267,14 @@ class CaptureWriter:
         return opened
 
     def _begin(self, table: TableName) -> SegmentWriter:
-        carried = self._carry(table) if self._carry else {}
+        carried = dict(self._carry(table)) if self._carry else {}
         segment = self._following.get(table) or self._layout.next_segment(table)
-        # A number is used up even if its files cannot be made: what a reader saw of it is never something else.
+        if unused := self._unused.get(table, 0):
+            carried[UNUSED_KEY] = str(unused).encode()
+        # A number is used up even if its files cannot be made: what a reader saw of it is never something else. The
+        # next segment tells of it, so that nobody takes it for one that has gone.
         self._following[table] = Segment(table, segment.number + 1)
+        self._unused[table] = unused + 1
         self._disk.mkdir(self._layout.journal_dir)
         self._names_unsynced = True
         return SegmentWriter(self._layout, segment, carried=carried, disk=self._disk)
@@ -305,7 +310,10 @@ class CaptureWriter:
 
     def _hand_on(self, table: TableName) -> None:
         writer = self._open.pop(table).writer
-        if writer.rows and self._on_finished:
+        if not writer.rows:
+            return
+        self._unused[table] = 0
+        if self._on_finished:
             self._on_finished(writer.segment)
 
 

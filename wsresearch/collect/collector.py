@@ -21,6 +21,7 @@ from wsresearch.collect.clock import Anchor
 from wsresearch.collect.config import Config
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Heard, Intake
+from wsresearch.collect.leaving import Leaving
 from wsresearch.collect.recorder import Recorder
 from wsresearch.collect.seam import AttemptFailed, Link, Transport
 from wsresearch.collect.status import Status
@@ -44,15 +45,13 @@ _AT_ONCE: Final = 4096
 # many seconds are then given to read the socket.
 _ASLEEP: Final = 0.05
 _WAKING_UP: Final = 0.25
-# Seconds that a stop waits for a failing disk before it counts what could not be written.
-_PATIENCE: Final = 1.0
 
 
 class Collector:
     """Keeps one connection alive and everything it says on disk.
 
     Usable as an async context manager: entering takes the lock and repairs what an earlier run left, leaving
-    seals everything::
+    seals what it can within the two seconds of a stop; the rest is left to the next start::
 
         async with Collector(config) as collector:
             exit_code = await collector.run()
@@ -94,7 +93,7 @@ class Collector:
         self._tasks = Tasks(self._defect)
         self._wake = asyncio.Event()
         self._arrived = asyncio.Event()
-        self._stopping: Failure | None = None
+        self._stopping: Leaving | None = None
         self._end: End | None = None
         self._link: Link | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -156,9 +155,10 @@ class Collector:
             if self._link is not None:
                 self._link.abort()
             self._every_second()
-            await self._recorder.close(patience=_PATIENCE)
-            if self.unwritten_rows:
-                _log.error("%d rows could not be written: the disk failed to the end", self.unwritten_rows)
+            now = self._transport.now()
+            leaving = self._stopping or Leaving(asked=now)
+            await self._recorder.close(patience=leaving.writing(now), sealing=leaving.sealing(now))
+            _log.info("run %d ended %.2f s after it was to", self.run_number, self._transport.now() - leaving.asked)
         finally:
             await self._stack.aclose()
 
@@ -194,7 +194,7 @@ class Collector:
     def stop(self, detail: str = "asked to stop") -> None:
         """End the run: close politely, write everything, be gone within two seconds. May be called twice."""
         if self._stopping is None:
-            self._stopping = Failure(cause=Cause.STOP, detail=detail)
+            self._stopping = Leaving(asked=self._transport.now(), detail=detail)
         self._wake.set()
 
     def reconnect(self) -> None:
@@ -287,7 +287,7 @@ class Collector:
         deadline, now = self._lifecycle.deadline, self._transport.now()
         if deadline is not None and now - deadline > _ASLEEP and self._lifecycle.state is State.OPEN:
             # This process slept (SIGSTOP, a suspended machine): what the socket holds must be read before judging.
-            await self._transport.sleep(_WAKING_UP)
+            await happens_before(self._wake, self._transport.sleep(_WAKING_UP))
         # What has arrived counts as market data even if nobody has looked at it yet.
         self._digest_all()
         if self._dropped_since_check and self._lifecycle.state is State.OPEN and self._inbox.last_arrival_ns:
@@ -298,16 +298,15 @@ class Collector:
         if deadline is not None and now >= deadline and self._stopping is None:
             self._handle(Signal.DEADLINE, now)
 
-    async def _stop_now(self, why: Failure) -> None:
+    async def _stop_now(self, leaving: Leaving) -> None:
         if self._opening is not None:
             self._opening.cancel()
         if self._link is not None:
-            link = self._link
-            await link.close()
+            await leaving.say_goodbye(self._link, self._transport.now())
             self._digest_all()
             self._link = None
         if self._end is None:  # a defect may have ended the run while the goodbye was on its way
-            self._handle(Signal.STOP, self._transport.now(), failure=why)
+            self._handle(Signal.STOP, self._transport.now(), failure=leaving.why)
 
     def _fatal(self, failure: Failure) -> None:
         if self._end is None:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from wsresearch.capture.guard import check_guard
-from wsresearch.capture.journal import Follower
 from wsresearch.capture.layout import Layout
-from wsresearch.capture.rows import segment_rows
-from wsresearch.capture.scan import Place, find, places
+from wsresearch.capture.rows import metadata_of, segment_rows
+from wsresearch.capture.scan import Place, places
 from wsresearch.schema import SCHEMAS, TableName
 
 __all__ = ["newest_rows", "noted"]
@@ -35,18 +32,5 @@ def newest_rows(layout: Layout, table: TableName, columns: Sequence[str]) -> tup
 
 def noted(layout: Layout, place: Place | None, key: bytes) -> dict[str, Any]:
     """Return the JSON object that the writer of a segment noted in its schema, wherever the segment is now."""
-    while place is not None:
-        try:
-            if place.parquet is not None:
-                check_guard(place.parquet)
-                metadata = pq.read_schema(place.parquet).metadata
-            else:
-                with Follower(layout, place.segment) as follower:
-                    follower.poll(max_rows=1)
-                    metadata = follower.schema_metadata
-        except FileNotFoundError:
-            place = find(layout, place.segment)
-        else:
-            told: dict[str, Any] = json.loads((metadata or {}).get(key, b"{}"))
-            return told
-    return {}
+    told: dict[str, Any] = json.loads(metadata_of(layout, place).get(key, b"{}"))
+    return told

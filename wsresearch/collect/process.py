@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import psutil
 
+from wsresearch.capture.layout import Layout
 from wsresearch.collect import lock
 from wsresearch.collect.config import Config
 from wsresearch.collect.status import read_status
@@ -36,6 +37,8 @@ from wsresearch.errors import (
     UsageError,
     WsresearchError,
 )
+from wsresearch.safetext import safe
+from wsresearch.schema import TableName
 
 __all__ = [
     "COLLECT",
@@ -193,7 +196,8 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
     root
         The capture directory.
     timeout
-        Seconds to wait; two are usual, sealing a large segment may take longer.
+        Seconds to wait. The collector leaves within two; a large segment that it had no time to seal is sealed after
+        it has gone.
 
     Returns
     -------
@@ -203,7 +207,8 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
     Raises
     ------
     CollectorError
-        If it is still there after the timeout, is another user's, or runs on another machine.
+        If it is still there after the timeout, is another user's, or runs on another machine; or if it has stopped
+        and something could not be sealed.
     """
     holder = lock.holder_of(root)
     if holder is not None and not holder.is_here and read_status(root).pid is not None:
@@ -215,11 +220,35 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
     while _lives(process):
         if time.monotonic() > deadline:
             raise CollectorError(
-                f"pid {process.pid} has not ended after {timeout:g} s; it may be sealing a large segment: "
-                f"see 'wsresearch status {root}', or end it with 'kill -9 {process.pid}' (nothing sealed is lost)"
+                f"pid {process.pid} has not ended after {timeout:g} s; its disk may not answer: see 'wsresearch status "
+                f"{root}', or end it with 'kill -9 {process.pid}' (nothing that is in the journals is lost)"
             )
         time.sleep(_POLL)
+    _seal_what_is_left(root, patience=max(1.0, deadline - time.monotonic()))
     return True
+
+
+def _seal_what_is_left(root: Path, *, patience: float) -> None:
+    """Seal what a collector had no time for, as it leaves within two seconds; nobody waits for it any more but us.
+
+    In a process of its own: whoever holds the lock is taken for a collector, and may be sent a signal.
+    """
+    layout = Layout(root)
+    if not any(layout.journals(table) for table in TableName) or running(root) is not None:
+        return
+    command = [sys.executable, "-P", "-m", "wsresearch", "recover", os.fspath(root.resolve())]
+    try:
+        done = subprocess.run(
+            command, cwd="/", env=_environment(), capture_output=True, text=True, timeout=patience, check=False
+        )
+        why = safe(" ".join((done.stdout + done.stderr).split()), limit=400)
+    except subprocess.TimeoutExpired:
+        done, why = None, f"not done after {patience:.0f} s"
+    if (done is None or done.returncode) and running(root) is None:
+        raise CollectorError(
+            f"the collector of {str(root)!r} has stopped, but not all it recorded is sealed ({why}): the rows are read "
+            f"from their journals; make room or mend the disk, then 'wsresearch recover {root}'"
+        )
 
 
 def _lives(process: psutil.Process) -> bool:

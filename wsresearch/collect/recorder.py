@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
-from wsresearch.capture.seal import seal
+from wsresearch.capture.seal import SealCutShort, seal
 from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
 from wsresearch.errors import CaptureError
 from wsresearch.safetext import safe
@@ -96,6 +96,8 @@ class Recorder:
     ----------
     unwritten_rows
         Rows that had to be given up when the run ended while the disk failed.
+    unsealed
+        Segments that are finished and not sealed yet; once closed, those that the next start will seal.
     """
 
     def __init__(
@@ -123,10 +125,11 @@ class Recorder:
         self._disk = disk
         self._samples: int | None = None
         self._giving_up = threading.Event()
+        self._leaving = threading.Event()
         self._closed = False
         self._failing = False
         self._gone = False
-        self._unsealed: list[Segment] = []
+        self.unsealed: list[Segment] = []
         self._jobs: set[Future[Any]] = set()
         self.unwritten_rows = 0
         self._writer = CaptureWriter(
@@ -193,24 +196,33 @@ class Recorder:
 
         self._in_order(self._persist, tick_and_sync)
 
-    async def close(self, *, patience: float) -> None:
-        """Write what is waiting, finish and seal all segments.
+    async def close(self, *, patience: float, sealing: float) -> None:
+        """Write what is waiting, finish all segments and seal them.
 
         Parameters
         ----------
         patience
             Seconds a failing disk is tried before what waits is given up and counted in ``unwritten_rows``.
+        sealing
+            Seconds after which no more is sealed: what is left stands in ``unsealed`` and is read from its journals.
         """
-        waiting = asyncio.wrap_future(self._append_in.submit(lambda: None))
+        loop = asyncio.get_running_loop()
+        limits = (loop.call_later(patience, self._giving_up.set), loop.call_later(sealing, self._leaving.set))
         try:
-            await asyncio.wait_for(asyncio.shield(waiting), patience)
-        except TimeoutError:
-            self._giving_up.set()
-        self._closed = True
-        await asyncio.wrap_future(self._append_in.submit(self._close_writer))
-        await asyncio.wrap_future(self._seal_in.submit(self._seal_rest))
+            await asyncio.wrap_future(self._append_in.submit(lambda: None))
+            self._closed = True
+            await asyncio.wrap_future(self._append_in.submit(self._close_writer))
+            await asyncio.wrap_future(self._seal_in.submit(self._seal_rest))
+        finally:
+            for limit in limits:
+                limit.cancel()
         self._append_in.shutdown()
         self._seal_in.shutdown()
+        if self.unwritten_rows:
+            _log.error("%d rows could not be written: the disk failed to the end", self.unwritten_rows)
+        if self.unsealed:
+            left = ", ".join(map(str, self.unsealed))
+            _log.warning("left to the next start to seal, and read as journals until then: %s", left)
 
     # -- in the journal thread ------------------------------------------------------------------------------------
 
@@ -297,21 +309,27 @@ class Recorder:
     # -- in the sealing thread ------------------------------------------------------------------------------------
 
     def _seal(self, segment: Segment) -> None:
-        self._unsealed.append(segment)
+        self.unsealed.append(segment)
         self._seal_rest()
 
     def _seal_rest(self) -> None:
         """Seal what is finished; what the disk does not take is tried again with the next segment."""
-        for segment in list(self._unsealed):
+        for segment in list(self.unsealed):
             try:
-                seal(self._layout, segment, disk=self._disk)
+                seal(self._layout, segment, disk=self._disk, on_step=self._still_time)
+            except SealCutShort:
+                return
             except (OSError, CaptureError) as exc:
                 # The journal stays where it is, readers read it there, and the next start seals it at the latest.
                 why = (isinstance(exc, OSError) and exc.strerror) or exc
                 _log.warning("%s could not be sealed yet: %s", segment, why)
                 self._trouble.disk_fails(safe(f"sealing {segment}: {why}"))
             else:
-                self._unsealed.remove(segment)
+                self.unsealed.remove(segment)
+
+    def _still_time(self) -> None:
+        if self._leaving.is_set():
+            raise SealCutShort
 
     # -- defects must not hide in a future ------------------------------------------------------------------------
 

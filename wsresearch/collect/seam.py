@@ -43,7 +43,7 @@ class Link(Protocol):
         """Send a text message; that the link died meanwhile is told by :meth:`lost` alone."""
 
     async def close(self) -> None:
-        """Say goodbye with code 1000, within a second, then be gone."""
+        """Say goodbye with code 1000, be gone when the peer has answered, or after a second."""
 
     def abort(self) -> None:
         """Be gone at once."""

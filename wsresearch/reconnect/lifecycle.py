@@ -99,6 +99,9 @@ class Rules:
     After a connection that lived long enough for a ``stable`` reset rule the first attempt is made at once and
     draws no delay: such a server was healthy a moment ago. The other reset rules prove nothing of the kind, so
     with them the policy is followed as written.
+
+    Who is told how long to stay away waits the policy's delay after that, also after a stable connection: all clients
+    are told the same, so none comes early and the herd comes as spread as its policy draws.
     """
 
     policy: Policy
@@ -315,6 +318,7 @@ class Lifecycle:
             detail = f"{in_words(failure.cause)}; {verdict.mend}"
             return [self._record(EventKind.ERROR, now, **{**_columns(failure), "detail": detail})]
         self._streak += 1
+        at_once = at_once and not verdict.at_least
         drawn = None if at_once else next(self._delays, None)
         spent = self.rules.max_attempts is not None and self._streak > self.rules.max_attempts
         if spent or (drawn is None and not at_once):
@@ -324,9 +328,7 @@ class Lifecycle:
         return self._back_off(now, drawn=drawn, at_least=verdict.at_least)
 
     def _back_off(self, now: float, *, drawn: float | None, at_least: float, free: bool = False) -> list[Action]:
-        delay, cause = drawn or 0.0, None
-        if at_least > delay:
-            delay, cause = at_least, Cause.RETRY_AFTER
+        delay, cause = at_least + (drawn or 0.0), Cause.RETRY_AFTER if at_least else None
         allowed = now if free else self.budget.ready_at(now + delay)
         if allowed > now + delay:
             delay, cause = allowed - now, Cause.BUDGET

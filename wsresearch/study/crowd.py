@@ -37,7 +37,7 @@ class Member:
     share
         Their share of all clients, above 0 and at most 1.
     obeys
-        Whether they stay away as long as a Retry-After tells them; a listing never does.
+        Whether they stay away as long as a Retry-After tells them, and then for their own delay; a listing never does.
     name
         What they are called in tables and pictures; by default the text of the policy, or the listing's name.
     """

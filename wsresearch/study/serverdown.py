@@ -78,7 +78,8 @@ class _Down:
         if row.kind == EventKind.BACKOFF:
             self.delay = row.delay
             if self.refused and row.cause == Cause.RETRY_AFTER:
-                self.answers[-1]["told"] = row.delay
+                # What was drawn was waited after it.
+                self.answers[-1]["told"] = None if row.delay is None else max(0.0, row.delay - (row.drawn or 0.0))
             self.refused = False
             return
         took = step(row, self.mark)

@@ -281,7 +281,7 @@ class _Run:
             slot, who = slots[lost], client[lost]
             delay = self._after[slot]
             if self._members[number].obeys:
-                delay = np.where(np.isinf(delay), delay, np.maximum(delay, stay[lost]))
+                delay = delay + stay[lost]  # as `reconnect.lifecycle` waits; infinite stays infinite
             self._arrives[slot] = heard[lost] + delay + link[lost]
             self._after[slot] = crowd.draw(self._number[who], self._rng)
 
