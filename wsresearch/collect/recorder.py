@@ -44,8 +44,9 @@ and of how the run stood when it began, as :class:`wsresearch.collect.chronicle.
 TOTALS_KEY: Final = b"wsresearch.totals"
 """Metadata of a stats segment: JSON of the run's number and the sums of its rows in all segments before it."""
 
-HELD: Final = 0.005
-"""Seconds that what is written is held after a loss: a tenth of the default flush, and enough for a near venue."""
+HELD: Final = 0.002
+"""Seconds that what is written is held after a loss: about what handing it to a thread takes under load, and enough for
+an attempt to be on its way, on a near network to have opened."""
 
 _RETRY_AFTER: Final = 0.25
 _TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
