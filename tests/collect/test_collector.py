@@ -103,6 +103,36 @@ def test_the_seed_starts_anew_after_a_market_message(tmp_path: Path) -> None:
     assert set(drawn) == {2.0}
 
 
+def test_with_delay_0_the_next_attempt_begins_at_the_moment_of_the_loss(tmp_path: Path) -> None:
+    """What the queue still held is told first, all rows stand in their order, and a status knows of them at once."""
+    told: list[tuple[str, str | None]] = []
+
+    def venue(number: int, now: float) -> Opens:
+        told.append((str(collector.status.state), collector.status.cause))
+        return Opens(script=[(0.1, trade(3 * number, now)), (0.01, trade(3 * number + 1, now)), (0.0, RESET)])
+
+    net = SimTransport(venue)
+    config = make_config("binance:btcusdt", tmp_path / "c", duration=1, seed=1, policy="constant(delay=0)")
+    collector = Collector(config, transport=net, executors=(Immediately(), Immediately()))
+
+    async def main() -> None:
+        async with collector:
+            assert await collector.run() == 0
+
+    run_virtually(main())
+    assert len(net.attempts) > 5
+    assert told == [("connecting", None)] + [("connecting", "reset")] * (len(net.attempts) - 1)
+    events = Reader(tmp_path / "c").events().to_pylist()
+    assert [row["seq"] for row in events] == list(range(1, len(events) + 1))
+    opening = ["backoff", "connecting", "opened", "first_message"]
+    seen = ["run_started", *opening, "lost", *[*opening, "hole", "lost"] * 3]
+    assert [row["kind"] for row in events][: len(seen)] == seen
+    lost = [row for row in events if row["kind"] == "lost"]
+    times = [(row["time"].value - EPOCH_NS) / 1e9 for row in lost]
+    assert net.attempts[1:] == pytest.approx(times, abs=1e-6)
+    assert [row["waited"] for row in lost] == pytest.approx([0.0] * len(lost), abs=1e-6)
+
+
 def test_after_a_stable_connection_the_first_attempt_is_immediate(tmp_path: Path) -> None:
     """A connection that delivered for over a minute is replaced at once, with the default rules."""
     tape = Tape()

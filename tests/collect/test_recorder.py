@@ -392,6 +392,52 @@ def test_a_defect_is_not_lost_in_a_thread(made: Callable[..., Setup]) -> None:
     assert "UsageError" in setup.ears.heard[0][1]
 
 
+def test_what_is_held_is_written_later_and_in_its_order(made: Callable[..., Setup]) -> None:
+    """While the next attempt begins the journal's thread is left alone; then rows come as they were handed over."""
+    setup = made()
+    setup.recorder.hold()
+    setup.trades(1)
+    setup.recorder.in_turn(setup.trades, 2)
+    setup.recorder.hold()
+    setup.trades(3)
+    setup.flushed()
+    assert setup.written == []
+    setup.recorder.let_go()
+    setup.trades(4)
+    setup.flushed()
+    assert setup.written == [1, 2, 3, 4]
+    close(setup)
+    assert setup.ids() == [1, 2, 3, 4]
+
+
+def test_what_is_held_at_the_end_is_written(made: Callable[..., Setup]) -> None:
+    """A run that ends within a hold loses nothing."""
+    setup = made()
+    setup.recorder.hold()
+    setup.trades(1)
+    setup.recorder.in_turn(setup.trades, 2)
+    close(setup)
+    assert setup.ids() == [1, 2]
+
+
+def test_a_defect_in_what_is_held_is_told_and_costs_nothing_else(made: Callable[..., Setup]) -> None:
+    """Whoever lets go hears of it, and the rows behind it are written."""
+
+    def defect() -> None:
+        raise RuntimeError("a defect")
+
+    setup = made()
+    setup.recorder.hold()
+    setup.trades(1)
+    setup.recorder.in_turn(defect)
+    setup.trades(2)
+    with pytest.raises(RuntimeError, match="a defect"):
+        setup.recorder.let_go()
+    setup.trades(3)
+    close(setup)
+    assert setup.ids() == [1, 2, 3]
+
+
 def test_closing_leaves_no_thread(made: Callable[..., Setup]) -> None:
     """After the end there are as many threads as before; what comes late is not written and breaks nothing."""
     before = threading.active_count()

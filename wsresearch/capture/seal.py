@@ -366,8 +366,7 @@ def _holds(path: Path, content: memoryview) -> bool:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         at = 0
         while found := file.read(_READ_BACK):
-            # Not by Python: it compares a memoryview byte by byte, and nobody else runs meanwhile.
-            if not pa.py_buffer(found).equals(pa.py_buffer(content[at : at + len(found)])):
+            if not pa.py_buffer(found).equals(pa.py_buffer(content[at : at + len(found)])):  # Python takes 40 × as long
                 return False
             at += len(found)
     return at == len(content)

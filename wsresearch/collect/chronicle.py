@@ -58,7 +58,10 @@ class Chronicle:
         self._entered: dict[str, Any] | None = None
 
     def event(self, kind: EventKind, at_ns: int, **columns: Any) -> None:
-        """Write an event row; it is flushed at once and never dropped."""
+        """Write an event row; it is flushed at once, or when the recorder lets go, and never dropped."""
+        self._recorder.in_turn(self._write, kind, at_ns, columns)
+
+    def _write(self, kind: EventKind, at_ns: int, columns: dict[str, Any]) -> None:
         self._seq += 1
         row = _BLANK | columns | {"seq": self._seq, "time": at_ns, "run": self._run, "kind": kind}
         if row["detail"] is not None:
@@ -76,6 +79,7 @@ class Chronicle:
 
     def status(self, cycle: Lifecycle, *, now: float) -> Status:
         """Return what a reader of the directory would be told at the monotonic second ``now``."""
+        self._recorder.let_go()
         waiting = cycle.state is State.BACKING_OFF
         attempt = {State.BACKING_OFF: cycle.attempt + 1, State.CONNECTING: cycle.attempt}
         since = None if self._entered is None else datetime.fromtimestamp(self._entered["time"] / 1e9, tz=UTC)

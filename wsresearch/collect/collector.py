@@ -22,7 +22,7 @@ from wsresearch.collect.config import Config
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Heard, Intake
 from wsresearch.collect.leaving import Leaving
-from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.recorder import HELD, Recorder
 from wsresearch.collect.seam import AttemptFailed, Link, Transport
 from wsresearch.collect.status import Status
 from wsresearch.collect.takeover import Taken, taken_over
@@ -139,12 +139,9 @@ class Collector:
             release=lambda size: self._from_thread(self._inbox.release, size),
             run=self.run_number,
         )
-        # The wall clock places earlier attempts on this process's monotonic scale; a stepped clock can only
-        # make them look older or younger, never lift the bound for what this process does itself.
-        spent = [min(self._anchor.monotonic(at), self._anchor.mono) for at in past.attempts]
         self._lifecycle = Lifecycle(
             config.rules,
-            BudgetWindow(config.budget, spent),
+            BudgetWindow(config.budget, past.attempts_by(self._anchor)),
             random.Random(config.seed),
             Numbers(connection=past.connection, outage=past.outage),
         )
@@ -172,17 +169,16 @@ class Collector:
         int
             Exit code: 0 stopped, 3 permanent failure, 4 gave up.
         """
-        config = self.config
-        self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=config.in_short)
+        self._note(EventKind.RUN_STARTED, self._anchor.wall_ns, detail=self.config.in_short)
         for row in self._untold:
             self._note(at_ns=self._anchor.wall_ns, **row)
         for problem in self._problems:
             self._note_error(Cause.DAMAGED, problem)
-        _log.info("run %d of %s: %s", self.run_number, config.out, config.stream)
+        _log.info("run %d of %s: %s", self.run_number, self.config.out, self.config.stream)
         self._tasks.spawn(self._pump(), "pump")
         self._tasks.spawn(self._tick(), "tick")
-        if config.duration is not None:
-            self._tasks.spawn(self._stop_after(config.duration), "duration")
+        if self.config.duration is not None:
+            self._tasks.spawn(self._stop_after(self.config.duration), "duration")
         self._handle(Signal.START, self._transport.now())
         while self._end is None:
             if self._stopping is not None:
@@ -271,10 +267,14 @@ class Collector:
         failure, noticed = await link.lost()
         if link is not self._link or self._stopping is not None:
             return
+        self._recorder.hold()
         self._digest_all()
         self._link = None
         self._handle(Signal.LOST, noticed, failure=failure)
+        self._handle_due()
         self._wake.set()
+        await self._transport.sleep(HELD)
+        self._recorder.let_go()
 
     async def _subscribe(self, link: Link, requests: tuple[str, ...]) -> None:
         for request in requests:
@@ -294,6 +294,9 @@ class Collector:
             # A full queue hides the data from the decoder, not from us: overload is no stall.
             self._dropped_since_check = False
             self._handle(Signal.MARKET, self._anchor.monotonic(self._inbox.last_arrival_ns))
+        self._handle_due()
+
+    def _handle_due(self) -> None:
         deadline, now = self._lifecycle.deadline, self._transport.now()
         if deadline is not None and now >= deadline and self._stopping is None:
             self._handle(Signal.DEADLINE, now)
@@ -382,8 +385,7 @@ class Collector:
     async def _woken_before(self, deadline: float | None) -> bool:
         """Wait for news, at most until a deadline; False if the deadline came first."""
         self._wake.clear()
-        sleep = self._transport.sleep
-        limit = None if deadline is None else sleep(max(0.0, deadline - self._transport.now()))
+        limit = None if deadline is None else self._transport.sleep(max(0.0, deadline - self._transport.now()))
         return await happens_before(self._wake, limit)
 
     async def _stop_after(self, seconds: float) -> None:

@@ -30,7 +30,7 @@ from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import Stopwatch
 from wsresearch.venues import Frames
 
-__all__ = ["Connection", "connection_type"]
+__all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,14 +66,22 @@ class Connection(ClientConnection):
         the loop's clock, which on uvloop has a resolution of a millisecond.
     """
 
-    stopwatch: Stopwatch
-    peer: str
-    anchor: Anchor
-    inbox: Inbox
-    direct: bool
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        stopwatch: Stopwatch,
+        peer: str,
+        anchor: Anchor,
+        inbox: Inbox,
+        direct: bool,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.stopwatch = stopwatch
+        self.peer = peer
+        self.anchor = anchor
+        self.inbox = inbox
+        self.direct = direct
         self.ending = asyncio.Event()
         self.farewell = asyncio.Event()
         self.leaving = False
@@ -267,9 +275,3 @@ class Connection(ClientConnection):
 
 def _name(generator: object) -> str | None:
     return getattr(generator, "__name__", None)
-
-
-def connection_type(*, watch: Stopwatch, peer: str, anchor: Anchor, inbox: Inbox, direct: bool) -> type[Connection]:
-    """Return a connection class that reports to this attempt's stopwatch and delivers into this inbox."""
-    told = {"stopwatch": watch, "peer": peer, "anchor": anchor, "inbox": inbox, "direct": direct}
-    return type("_AttemptsConnection", (Connection,), told)

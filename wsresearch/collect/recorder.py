@@ -8,10 +8,12 @@ place where anything is dropped.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +30,7 @@ from wsresearch.errors import CaptureError
 from wsresearch.safetext import safe
 from wsresearch.schema import EVENTS, STATS, TableName
 
-__all__ = ["MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
+__all__ = ["HELD", "MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ and of how the run stood when it began, as :class:`wsresearch.collect.chronicle.
 
 TOTALS_KEY: Final = b"wsresearch.totals"
 """Metadata of a stats segment: JSON of the run's number and the sums of its rows in all segments before it."""
+
+HELD: Final = 0.002
+"""Seconds that what is written is held after a loss: about what handing it to a thread takes under load, and enough for
+an attempt to be on its way, on a near network to have opened."""
 
 _RETRY_AFTER: Final = 0.25
 _TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
@@ -131,6 +137,7 @@ class Recorder:
         self._gone = False
         self.unsealed: list[Segment] = []
         self._jobs: set[Future[Any]] = set()
+        self._held: deque[Callable[[], None]] | None = None
         self.unwritten_rows = 0
         self._writer = CaptureWriter(
             root,
@@ -161,10 +168,9 @@ class Recorder:
 
     def event(self, row: Mapping[str, Any], *, now_ns: int, standing: Mapping[str, Any]) -> None:
         """Append one event row; it is flushed at once. ``standing`` is how the run stands after it, plain JSON."""
-        batch = _one_row(row, EVENTS)
 
         def append() -> None:
-            if self._append(TableName.EVENTS, batch, now_ns):
+            if self._append(TableName.EVENTS, _one_row(row, EVENTS), now_ns):
                 self._numbers = {name: max(last, row[name]) for name, last in self._numbers.items()}
                 self._standing = standing
 
@@ -172,10 +178,9 @@ class Recorder:
 
     def stats(self, row: Mapping[str, Any], *, now_ns: int) -> None:
         """Append one stats row."""
-        batch = _one_row(row, STATS)
 
         def append() -> None:
-            if self._append(TableName.STATS, batch, now_ns):
+            if self._append(TableName.STATS, _one_row(row, STATS), now_ns):
                 for name in _TOTALLED:
                     self._totals[name] += row[name]
 
@@ -196,6 +201,30 @@ class Recorder:
 
         self._in_order(self._persist, tick_and_sync)
 
+    def hold(self) -> None:
+        """Let what is to be written from now on wait for :meth:`let_go`.
+
+        An attempt that begins at once would share the interpreter with the journal's thread, and take twice as long.
+        """
+        if self._held is None:
+            self._held = deque()
+
+    def in_turn(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Call what leads to a row: now, or behind what is held."""
+        if self._held is None:
+            write(*args, **kwargs)
+        else:
+            self._held.append(functools.partial(write, *args, **kwargs))
+
+    def let_go(self) -> None:
+        """Write what was held, in the order in which it came."""
+        held, self._held = self._held, None
+        try:
+            while held:
+                held.popleft()()
+        finally:
+            self._held = held or None  # a defect in one row must not cost the others
+
     async def close(self, *, patience: float, sealing: float) -> None:
         """Write what is waiting, finish all segments and seal them.
 
@@ -206,6 +235,7 @@ class Recorder:
         sealing
             Seconds after which no more is sealed: what is left stands in ``unsealed`` and is read from its journals.
         """
+        self.let_go()
         loop = asyncio.get_running_loop()
         limits = (loop.call_later(patience, self._giving_up.set), loop.call_later(sealing, self._leaving.set))
         try:
@@ -337,7 +367,7 @@ class Recorder:
         if self._closed:
             # Only news of a seal that failed can come so late; the log has it, and the next start tells it again.
             return
-        self._check(self._append_in.submit(job, *args))
+        self.in_turn(lambda: self._check(self._append_in.submit(job, *args)))
 
     def _check(self, future: Future[Any]) -> None:
         self._jobs.add(future)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from wsresearch.capture.coverage import Ids
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
+from wsresearch.collect.clock import Anchor
 from wsresearch.collect.newest import newest_rows, noted
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY
 from wsresearch.collect.sequence import Ledger, Where
@@ -53,6 +54,14 @@ class Past:
     last_trades: pa.Table
     attempts: list[int]
     told: pa.Table
+
+    def attempts_by(self, anchor: Anchor) -> list[float]:
+        """Return the attempts on this process's monotonic scale, in seconds.
+
+        The wall clock places them there: one that was set can only make them look older or younger, never lift the
+        bound for what this process does itself.
+        """
+        return [min(anchor.monotonic(at_ns), anchor.mono) for at_ns in self.attempts]
 
     @property
     def numbers(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import re
 import socket
@@ -12,7 +13,7 @@ import ssl
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from websockets.asyncio.client import connect
@@ -31,7 +32,7 @@ from websockets.exceptions import (
 from websockets.http11 import Response
 
 from wsresearch.collect.clock import Anchor
-from wsresearch.collect.connection import Connection, connection_type
+from wsresearch.collect.connection import Connection
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, place_of, reach
 from wsresearch.collect.seam import AttemptFailed
@@ -131,8 +132,11 @@ class WebSocketTransport:
     async def _open(self, url: str, watch: Stopwatch, anchor: Anchor, inbox: Inbox) -> Connection:
         place = place_of(url)
         sock = await reach(place, watch, self._resolver)
-        create = connection_type(watch=watch, peer=peer_name(sock), anchor=anchor, inbox=inbox, direct=self.direct)
         try:
+            # A wrapper will do, the library says; its types want a class, and making one for each attempt takes longer.
+            create: Any = functools.partial(
+                Connection, stopwatch=watch, peer=peer_name(sock), anchor=anchor, inbox=inbox, direct=self.direct
+            )
             websocket = await connect(
                 url,
                 sock=sock,
@@ -190,7 +194,8 @@ class WebSocketLink:
             # recv() does not return while a peer keeps TCP open after a Close frame, be it its own or ours because
             # it broke the protocol. Nothing may follow, and what came before is queued: TCP is not waited for.
             self._websocket.transport.abort()
-            await asyncio.wait({reader})
+            if not reader.done():
+                await asyncio.wait({reader})
         finally:
             ending.cancel()
         if reader.cancelled():
