@@ -9,7 +9,7 @@ OLD_KERNEL := $(VENV)-ipykernel6
 CHROMIUM ?= $(shell command -v chromium || echo /usr/bin/chromium)
 export CHROMIUM
 
-.PHONY: help demo test test-browser drill drill-disk days mutants audit notebook bench lint clean
+.PHONY: help demo test test-browser drill drill-disk days soak mutants audit notebook bench lint clean
 
 help:
 	@echo "make demo          thirty seconds: a local exchange with faults, a collector, truth against disk"
@@ -18,6 +18,7 @@ help:
 	@echo "make drill         every fault of the catalogue 200 times, with seeds; RUNS=20 for fewer"
 	@echo "make drill-disk    crash points, power loss, damage, readers and kills of the disk, in full (hours)"
 	@echo "make days          simulated days of each pattern of outages; SEEDS=5 for fewer than 200 (hours)"
+	@echo "make soak          an hour with a fault every ten seconds: growth, leaks, rows and holes; MINUTES=5 for less"
 	@echo "make mutants       known defects planted one by one in a copy, and which test notices each (minutes)"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
 	@echo "make audit         known weaknesses of the pinned dependencies, where pip-audit has its database"
@@ -91,6 +92,10 @@ drill-disk: $(VENV)/.dev
 SEEDS ?= 200
 days: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+MINUTES ?= 60
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.drill.soak --minutes $(MINUTES)
 
 audit: $(VENV)/.dev
 	@$(BIN)/python -m tests.audit

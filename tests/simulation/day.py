@@ -24,6 +24,7 @@ from wsresearch.capture.verify import verify
 from wsresearch.collect.collector import Collector
 from wsresearch.collect.config import Config
 from wsresearch.collect.recorder import Immediately
+from wsresearch.errors import NotACapture
 from wsresearch.study import holes, outages
 
 __all__ = ["Day", "simulate"]
@@ -85,13 +86,23 @@ def simulate(pattern: str, seed: int, root: Path, *, seconds: float = 24 * _HOUR
         )
         dies_at = rng.randrange(1, 30 + int(lasts * 4)) if rng.random() < 0.5 else None
         world.begin()
+        tried = len(world.attempts)
         took = run_virtually(_one_run(config, world, lasts=lasts, dies_at=dies_at))
-        if took.stop is None:
+        if took.stop is None and len(world.attempts) == tried and not _left_a_row(root, world.run):
+            world.run -= 1  # killed before its first row, it leaves nothing that could bear its number: the next has it
+        elif took.stop is None:
             kills[world.run] = world.base + took.until
         else:
             stops.append(took.stop)
         world.base += took.until + rng.uniform(0.1, 10.0)
     return _judge(pattern, seed, world, root, budget=budget, kills=kills, stops=stops)
+
+
+def _left_a_row(root: Path, run: int) -> bool:
+    try:
+        return run in Reader(root).events(columns=["run"])["run"].to_pylist()
+    except NotACapture:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
