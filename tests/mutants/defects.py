@@ -82,8 +82,8 @@ DEFECTS: Final = (
     Defect(
         name="a restart gets a fresh budget",
         path="collect/collector.py",
-        old="for at in past.attempts]",
-        new="for at in ()]",
+        old="past.attempts_by(self._anchor)",
+        new="()",
         tests=("collect/test_collector.py::test_the_budget_outlives_the_process",),
     ),
     Defect(
@@ -306,8 +306,8 @@ DEFECTS: Final = (
     Defect(
         name="the end of TCP is waited for after the goodbye",
         path="collect/transport.py",
-        old="            self._websocket.transport.abort()\n            await asyncio.wait({reader})\n",
-        new="            await asyncio.wait({reader})\n",
+        old="            self._websocket.transport.abort()\n            if not reader.done():\n",
+        new="            if not reader.done():\n",
         tests=("collect/test_transport.py::test_a_close_frame_while_tcp_stays_open",),
     ),
     Defect(
@@ -343,8 +343,8 @@ DEFECTS: Final = (
     Defect(
         name="the receive path waits for the disk",
         path="collect/recorder.py",
-        old="        self._check(self._append_in.submit(job, *args))\n",
-        new="        job(*args)\n",
+        old="        self.in_turn(lambda: self._check(self._append_in.submit(job, *args)))\n",
+        new="        self.in_turn(job, *args)\n",
         tests=("collect/test_recorder.py::test_a_disk_that_hangs_keeps_nobody_waiting",),
     ),
     Defect(
