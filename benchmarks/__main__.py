@@ -1,8 +1,9 @@
 """``make bench``: every measurement, one after the other; what they print is gathered in ``benchmarks/RESULTS.md``.
 
-``python -m benchmarks [--short] [--only NAME …] [--no-peers]``. The short version takes minutes and proves that
-everything runs; its figures mean little. Only the long one, on a machine with nothing else to do, writes the file,
-unless ``--out`` names another one.
+``python -m benchmarks [--short] [--only NAME …] [--again NAME …] [--no-peers]``. The short version takes minutes and
+proves that everything runs; its figures mean little. Only the long one, on a machine with nothing else to do, writes
+the file, unless ``--out`` names another one. ``--again`` repeats some and puts what they print in the place of what
+stood there, with the date.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ SHORT: Final = {
 """Every measurement, with what makes it short."""
 LONG: Final = {
     "hundred_million": ["--rows", "10000000"],
-    "replay": ["--seeds", "20", "--span", "900"],
     "recording": [str(RECORDING)],
 }
 LIBRARIES: Final = ("websockets", "uvloop", "numpy", "pyarrow", "msgspec")
@@ -57,11 +57,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="minutes, to see that all of it runs")
     parser.add_argument("--only", nargs="+", choices=list(SHORT), help="these measurements alone")
+    parser.add_argument("--again", nargs="+", choices=list(SHORT), help="repeat these, and replace their results")
     parser.add_argument("--no-peers", action="store_true", help="install and measure no other library")
     parser.add_argument("--out", type=Path, help="where to write what was found")
     options = parser.parse_args()
-    names = options.only or [name for name in SHORT if not (options.no_peers and name == "peers")]
+    names = options.again or options.only or [name for name in SHORT if not (options.no_peers and name == "peers")]
     out = options.out or (None if options.short or options.only else RESULTS)
+    before = out.read_text(encoding="utf-8") if out is not None and options.again else None
     sections, figures, worst = [], [], 0
     for name in names:
         if name == "recording" and not RECORDING.exists():
@@ -76,7 +78,8 @@ def main() -> int:
         failed = "" if not code else f"\n**It ended with exit code {code}.**\n"
         sections.append(f"## {name}\n\n`python -m benchmarks.{name}`\n{failed}\n```text\n{text}\n```\n")
         if out is not None:  # after each: a run that is cut off leaves what it found
-            out.write_text(document(figures, sections, short=options.short), encoding="utf-8")
+            text = document(figures, sections, short=options.short)
+            out.write_text(text if before is None else replaced(before, figures, sections), encoding="utf-8")
     if out is not None:
         print(f"\nwritten to {out.name}")
     return worst
@@ -96,10 +99,7 @@ def run(command: list[str]) -> tuple[int, list[str]]:
 def document(figures: list[Figure], sections: list[str], *, short: bool) -> str:
     """Put the results file together."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
-    rows = "".join(
-        f"| {f.what} | {f.target} | {f.value} | {'yes' if f.reached else f'**no**: {f.stopped_by}'} |\n"
-        for f in figures
-    )
+    rows = "".join(f"{as_row(figure)}\n" for figure in figures)
     return (
         f"# Results\n\nWritten by `python -m benchmarks{' --short' if short else ''}` on {datetime.now(UTC):%Y-%m-%d};"
         " not by hand. Each measurement alternates between what it compares in one run and prints medians: the ratios"
@@ -107,6 +107,27 @@ def document(figures: list[Figure], sections: list[str], *, short: bool) -> str:
         f"- Python {platform.python_version()}, {versions}\n\n"
         f"| figure | target | found | reached |\n|---|---|---|---|\n{rows}\n" + "\n".join(sections)
     )
+
+
+def replaced(text: str, figures: list[Figure], sections: list[str]) -> str:
+    """Put figures and sections in the place of those of the same names; the others stay as they were."""
+    head, *parts = text.split("\n## ")
+    now = {section.split("\n", 1)[0].removeprefix("## "): section.removeprefix("## ") for section in sections}
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    parts = [
+        now[name].replace("\n\n`", f"\n\nMeasured again on {today}, after the rest: `", 1) if name in now else part
+        for part in parts
+        for name in [part.split("\n", 1)[0]]
+    ]
+    rows = {figure.what: as_row(figure) for figure in figures}
+    kept = [rows.pop(row[2:].split(" | ", 1)[0], row) if row.startswith("| ") else row for row in head.split("\n")]
+    return "\n## ".join(["\n".join([*kept[:-1], *rows.values(), ""]), *(part.rstrip("\n") + "\n" for part in parts)])
+
+
+def as_row(figure: Figure) -> str:
+    """Write a figure as a row of the table."""
+    reached = "yes" if figure.reached else f"**no**: {figure.stopped_by}"
+    return f"| {figure.what} | {figure.target} | {figure.value} | {reached} |"
 
 
 def machine() -> str:

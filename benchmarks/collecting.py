@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import Load
+from wsresearch.capture.seal import recover
 
 __all__ = ["Collecting"]
 
@@ -57,3 +58,4 @@ class Collecting:
             self.process.terminate()
             self.used = json.loads(told.readline())
         self.process.wait()
+        recover(self.out)  # what it had no time to seal on its way out, as `wsresearch stop` does
