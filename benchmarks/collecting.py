@@ -20,6 +20,7 @@ __all__ = ["Collecting"]
 CODE = """
 import json, resource, sys
 from pathlib import Path
+from benchmarks.figures import peak_bytes
 from wsresearch.api import make_config
 from wsresearch.collect.here import collect_here
 
@@ -27,10 +28,7 @@ settings = json.loads(sys.argv[1])
 config = make_config(settings.pop("stream"), Path(settings.pop("out")), **settings)
 code = collect_here(config, ready=lambda collector: print("ready", flush=True))
 used = resource.getrusage(resource.RUSAGE_SELF)
-# Not its ru_maxrss: a process that was just started has inherited that of whoever started it.
-memory = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-peak_kib = int(memory["VmHWM"].split()[0])
-print(json.dumps({"code": code, "cpu": used.ru_utime + used.ru_stime, "peak_kib": peak_kib}))
+print(json.dumps({"code": code, "cpu": used.ru_utime + used.ru_stime, "peak_kib": peak_bytes() // 1024}))
 """
 
 

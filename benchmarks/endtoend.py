@@ -16,7 +16,6 @@ import asyncio
 import dataclasses
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from benchmarks import framing
-from benchmarks.figures import Figure, median
+from benchmarks.figures import Figure, median, peak_bytes
 from benchmarks.load import Load, serving
 from wsresearch.api import open_capture
 
@@ -112,8 +111,7 @@ def loop(url: str, symbols: str, folder: Path) -> None:
 
 def tell(began: float) -> None:
     """Print what this process has cost."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"cpu": time.process_time() - began, "peak_bytes": peak}), flush=True)
+    print(json.dumps({"cpu": time.process_time() - began, "peak_bytes": peak_bytes()}), flush=True)
 
 
 def measured(name: str, load: Load, folder: Path) -> dict[str, Any]:

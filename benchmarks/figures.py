@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 MARK: Final = "=> "
@@ -52,3 +53,12 @@ class Figure:
 def median(values: Iterable[float]) -> float:
     """Return the median; rounds alternate, so one that was disturbed does not count."""
     return statistics.median(values)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process had in use.
+
+    Not `ru_maxrss`: a process that was just started has inherited that of whoever started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(dict(line.split(":", 1) for line in status.splitlines())["VmHWM"].split()[0]) * 1024

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from benchmarks.figures import peak_bytes
 from wsresearch.api import Capture
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout, Segment
@@ -180,10 +181,7 @@ def _in_this_process(way: str, root: Path) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     found = WAYS[way](root)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    # Not ru_maxrss: a process inherits that from the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    memory = int(status.split("VmHWM:")[1].split()[0]) * 1024
-    print(json.dumps({"found": found, "seconds": seconds, "cpu": cpu, "memory": memory}))
+    print(json.dumps({"found": found, "seconds": seconds, "cpu": cpu, "memory": peak_bytes()}))
 
 
 def compare(root: Path, truth: dict[str, int], *, rows: int, rounds: int, ways: list[str]) -> bool:

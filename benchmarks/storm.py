@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import time
 
 import numpy as np
 
+from benchmarks.figures import peak_bytes
 from wsresearch.reconnect import AdditiveJitter, Constant, EqualJitter, Exponential, FullJitter, Policy
 from wsresearch.study import Admission, Member, storm
 from wsresearch.study.admission import BINANCE
@@ -69,7 +69,7 @@ def play(name: str, clients: int, outage: float) -> None:
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     told = json.dumps(found.as_json()).encode()
     (whole,) = found.total.to_pylist()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_bytes() / 1e9
     print(
         json.dumps(
             {
