@@ -45,8 +45,8 @@ TOTALS_KEY: Final = b"wsresearch.totals"
 """Metadata of a stats segment: JSON of the run's number and the sums of its rows in all segments before it."""
 
 HELD: Final = 0.002
-"""Seconds that what is written is held after a loss: about what handing it to a thread takes under load, and enough for
-an attempt to be on its way, on a near network to have opened."""
+"""Seconds that what is written is held after a loss: enough for an attempt on this machine to have opened, as
+``benchmarks.recovery`` measures, and no more, for a kill in this time loses what is held."""
 
 _RETRY_AFTER: Final = 0.25
 _TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
