@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from benchmarks.collecting import Collecting
 from benchmarks.figures import Figure
-from benchmarks.load import FIRST_LAP, PER_SYMBOL, Load, serving
+from benchmarks.lap import FIRST_LAP, PER_SYMBOL
+from benchmarks.load import Load, serving
 from wsresearch.capture.reader import Reader
 from wsresearch.study import holes
 
