@@ -87,7 +87,7 @@ def test_interrupt_and_restart_leave_the_capture_alone(
     opened: OpenNotebook, exchange: ExchangeProcess, root: Path, keep: Keep
 ) -> None:
     """Interrupted and restarted, the kernel takes nothing with it; a fresh panel is attached within a second."""
-    endless = "import time\nwhile True:\n    time.sleep(0.1)"
+    endless = "import time\nprint('in the loop', flush=True)\nwhile True:\n    time.sleep(0.1)"
     again = f"import wsresearch as wr\nwr.open_capture({str(root)!r}).panel()"
     notebook = opened([collect(root, exchange), "capture.panel()", endless, again])
     panel = PanelView(notebook.output(1))
@@ -97,6 +97,8 @@ def test_interrupt_and_restart_leave_the_capture_alone(
     pid = collector_of(root)
 
     notebook.start(2)
+    # The star comes from the page. An interrupt that is there before the kernel has begun the cell finds nothing to do.
+    until(lambda: "in the loop" in notebook.text(2), "the kernel is in the cell")
     notebook.interrupt()
     notebook.finish(2)
     assert "KeyboardInterrupt" in notebook.text(2)
