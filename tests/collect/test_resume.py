@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.collect.moodydisk import MoodyDisk
@@ -16,6 +17,7 @@ from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import recover
 from wsresearch.collect.collector import Collector
+from wsresearch.collect.newest import FURTHEST
 from wsresearch.collect.recorder import Immediately
 from wsresearch.collect.resume import ledger_of, past_of
 from wsresearch.errors import CaptureDamaged
@@ -43,7 +45,7 @@ def test_a_new_capture_has_no_past(tmp_path: Path) -> None:
     create_identity(Layout(tmp_path / "c"), venue="binance", symbols=["BTCUSDT"], config={})
     found = past_of(tmp_path / "c", now_ns=EPOCH_NS, window=300)
     assert found.numbers == {"run": 0, "connection": 0, "outage": 0, "seq": 0}
-    assert (found.marks, found.attempts, found.last_trades.num_rows) == ({}, [], 0)
+    assert (found.marks, found.attempts, found.recent_trades.num_rows) == ({}, [], 0)
     ledger, untold = ledger_of(found)
     assert (ledger.marks, untold) == ({}, [])
 
@@ -74,24 +76,64 @@ def test_attempts_within_the_window_are_known(tmp_path: Path) -> None:
     assert past_of(root, now_ns=EPOCH_NS + 1000 * SECOND, window=35).attempts == []
 
 
-def test_ids_are_known_from_marks_and_the_last_segment(tmp_path: Path) -> None:
-    """A symbol quiet for many segments still has its mark; the ids of the last segment are known one by one."""
+def test_ids_are_known_from_marks_and_the_newest_segments(tmp_path: Path) -> None:
+    """A symbol quiet for many segments still has its mark; the ids of the newest segments are known one by one."""
     root = tmp_path / "c"
-    script = [(0.1, trade(7, 0, symbol="ETHUSDT")), *((1.0, trade(n, n)) for n in range(100, 160))]
+    script = [(0.1, trade(7, 0, symbol="ETHUSDT")), *((1.0, trade(n, n)) for n in range(100, 300))]
     net = SimTransport(lambda n, now: Opens(script=script))
-    config = make_config("binance:btcusdt,ethusdt", root, duration=65, rotate_age=10.0)
+    config = make_config("binance:btcusdt,ethusdt", root, duration=210, rotate_age=10.0)
 
     async def main() -> None:
         async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
             await collector.run()
 
     run_virtually(main())
-    found = past_of(root, now_ns=EPOCH_NS + 70 * SECOND, window=300)
+    found = past_of(root, now_ns=EPOCH_NS + 220 * SECOND, window=300)
     assert found.marks["ETHUSDT"] == 7
-    assert found.last_trades.num_rows < 30
+    assert FURTHEST * 8 < found.recent_trades.num_rows < FURTHEST * 12
     ledger, untold = ledger_of(found)
-    assert ledger.marks == {"BTCUSDT": 159, "ETHUSDT": 7}
+    assert ledger.marks == {"BTCUSDT": 299, "ETHUSDT": 7}
+    assert ledger.seen("BTCUSDT") == [(found.marks["BTCUSDT"], 299)]
     assert untold == []
+
+
+def test_what_a_venue_sends_again_after_a_restart_is_not_stored_again(tmp_path: Path) -> None:
+    """Stopped just after a new segment was begun, started again: the rows of the segments before are known as well."""
+    root = tmp_path / "c"
+    sent = [(1.0, trade(n, n)) for n in range(1, 43)]
+    collect(root, lambda n, now: Opens(script=sent), seconds=42.5, rotate_age=10.0)
+    sizes = [pq.read_metadata(path).num_rows for path in Layout(root).parquets(TableName.TRADES)]
+    assert len(sizes) == 5
+    assert sizes[-1] < 5
+    more = [*((0.0, message) for _, message in sent[10:]), (0.1, trade(43, 43))]
+    collect(root, lambda n, now: Opens(after=50.0, script=more), seconds=60, open_timeout=100)
+    assert Reader(root).trades()["trade_id"].to_pylist() == [*range(1, 44)]
+    assert EventKind.HOLE not in Reader(root).events()["kind"].to_pylist()
+
+
+def test_ids_are_known_back_to_a_segment_that_cannot_be_read(tmp_path: Path) -> None:
+    """Beyond a damaged or missing segment nothing is recalled: the ids between would look like a hole."""
+    root = tmp_path / "c"
+    tape = Tape(every=1.0)
+    collect(root, lambda n, now: Opens(script=tape.from_(now)), seconds=42.5, rotate_age=10.0)
+    second, third = Layout(root).parquets(TableName.TRADES)[1:3]
+    content = bytearray(third.read_bytes())
+    content[len(content) // 3] ^= 0x40
+    third.write_bytes(content)
+
+    def known() -> list[tuple[int, int]]:
+        found = past_of(root, now_ns=EPOCH_NS + 50 * SECOND, window=300)
+        ledger, untold = ledger_of(found)
+        assert untold == []
+        [(first, last)] = ledger.seen("BTCUSDT")
+        assert found.recent_trades["trade_id"][0].as_py() == first + 1  # the mark itself is known too
+        return [(first, last)]
+
+    damaged = known()
+    third.unlink()
+    assert known() == damaged
+    second.unlink()
+    assert known() == damaged
 
 
 def test_a_journal_that_could_not_be_sealed_still_counts(tmp_path: Path) -> None:

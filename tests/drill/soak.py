@@ -49,6 +49,8 @@ JUDGED: Final = 1800.0
 """Seconds after warm-up from which on the slope is judged."""
 WARM_UP: Final = 1 / 6
 """Of the run."""
+KEPT: Final = 0.5
+"""Descriptors or threads by which the mean may be higher at the end: one that is kept is told from chance by it."""
 PAUSE: Final = 5.0
 """Seconds between two samples at most; a short run has a hundred of them all the same."""
 
@@ -225,15 +227,16 @@ def held(samples: Sequence[Sample]) -> list[Finding]:
     ]
     third = max(1, len(warm) // 3)
     for what in ("descriptors", "threads"):
-        counts = [getattr(one, what) for one in warm]
-        # The fewest: at some moment of each third nothing is under way, and what is held then is held for good.
-        early, late = min(counts[:third]), min(counts[-third:])
+        counts = np.array([getattr(one, what) for one in warm])
+        # Journals and sockets come and go, so single samples differ by some; what is kept is in all of them, and
+        # lifts the mean by at least one.
+        early, late = counts[:third].mean(), counts[-third:].mean()
         found.append(
             Finding(
-                what=f"{what}, the fewest in the last third",
-                must=f"at most {early}, as in the first",
-                found=f"{late}; never more than {max(counts)}",
-                is_well=late <= early,
+                what=f"{what}, mean of the last third",
+                must=f"less than {early + KEPT:.2f}, {KEPT:g} over the first",
+                found=f"{late:.2f}; {counts.min()} to {counts.max()}",
+                is_well=bool(late < early + KEPT),
             )
         )
     return found

@@ -328,9 +328,9 @@ class Collector:
             while len(self._inbox) and self._link is not None:
                 self._digest()
                 await sleep(0)
-            # What arrives from now on is to be in the journal within `flush`, and the work on it is part of that: as
-            # much as this time, about the same again in the journal's thread, and a tenth for timers and threads.
-            await sleep(max(flush / 2, 0.9 * flush - 2 * (now() - began)))
+            # What arrives from now on is to be in the journal within `flush`, even if a thread or the kernel is late by
+            # a third of it: so much is left, beside the work on it and about the same again in the journal's thread.
+            await sleep(max(0.4 * flush, 0.7 * flush - 2 * (now() - began)))
 
     def _digest_all(self) -> None:
         while len(self._inbox):

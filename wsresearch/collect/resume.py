@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,11 @@ from wsresearch.collect.sequence import Ledger, Where
 from wsresearch.reconnect.causes import Cause
 from wsresearch.schema import EventKind, TableName
 
-__all__ = ["Past", "ledger_of", "past_of"]
+__all__ = ["RECALLED", "Past", "ledger_of", "past_of"]
+
+RECALLED: Final = 100_000
+"""Newest rows whose ids are known one by one after a start: a venue that sends again what it sent before the break
+sends what is stored, and the segment in which a crash came may hold a handful of rows."""
 
 _COUNTERS = ("run", "connection", "outage", "seq")
 _ID_COLUMNS = ("symbol", "trade_id", "trade_time", "recv_time")
@@ -37,13 +41,14 @@ class Past:
     run, connection, outage, seq
         The last used numbers; 0 if there are none.
     marks
-        Highest id of each symbol in all segments but the last.
-    last_trades
-        Columns symbol, trade_id, trade_time and recv_time of the last trades segment.
+        Highest id of each symbol in all segments before ``recent_trades``.
+    recent_trades
+        Columns symbol, trade_id, trade_time and recv_time of the newest trades segments, :data:`RECALLED` rows or more
+        where there are as many.
     attempts
         Times (ns since 1970 UTC) of the attempts within the budget's window: the budget outlives the process.
     told
-        The rows about ids (holes, holes that were filled, new counts) that can be about ``last_trades``.
+        The rows about ids (holes, holes that were filled, new counts) that can be about ``recent_trades``.
     """
 
     run: int
@@ -51,7 +56,7 @@ class Past:
     outage: int
     seq: int
     marks: dict[str, int]
-    last_trades: pa.Table
+    recent_trades: pa.Table
     attempts: list[int]
     told: pa.Table
 
@@ -86,7 +91,7 @@ def past_of(root: Path, *, now_ns: int, window: float) -> Past:
     before = noted(layout, last_events, NUMBERS_KEY)
     # A row outside an outage carries outage 0, so a segment's rows alone would forget the last one.
     numbers = {name: max(before.get(name, 0), pc.max(events[name]).as_py() or 0) for name in _COUNTERS}
-    last_trades, trades = newest_rows(layout, TableName.TRADES, _ID_COLUMNS)
+    first_trades, trades = newest_rows(layout, TableName.TRADES, _ID_COLUMNS, at_least=RECALLED)
     reader = Reader(root)
     recent = reader.events(since=datetime.fromtimestamp(now_ns / 1e9, tz=UTC) - timedelta(seconds=window))
     tried = recent.filter(pc.equal(recent["kind"], EventKind.CONNECTING))
@@ -97,8 +102,8 @@ def past_of(root: Path, *, now_ns: int, window: float) -> Past:
     of_ids = pa.array([EventKind.HOLE, EventKind.HOLE_FILLED])
     return Past(
         **numbers,
-        marks=noted(layout, last_trades, MARKS_KEY),
-        last_trades=trades,
+        marks=noted(layout, first_trades, MARKS_KEY),
+        recent_trades=trades,
         attempts=tried["time"].cast(pa.int64()).to_pylist(),
         told=about.filter(pc.or_kleene(pc.is_in(about["kind"], of_ids), pc.equal(about["cause"], Cause.IDS_RESTARTED))),
     )
@@ -111,7 +116,7 @@ def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
     a late row whose hole still stands: what the last rows say is compared with what was told, and told now.
     """
     ledger = Ledger(past.marks)
-    ledger.recall(past.last_trades)
+    ledger.recall(past.recent_trades)
     told: list[dict[str, Any]] = []
     for row in past.told.to_pylist():
         if row["kind"] == EventKind.ERROR:  # the venue began to count anew: what was said of these ids is over
@@ -119,7 +124,7 @@ def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
         else:
             told.append(row)
     rows: list[dict[str, Any]] = []
-    for symbol in sorted(past.last_trades["symbol"].unique().to_pylist()):
+    for symbol in sorted(past.recent_trades["symbol"].unique().to_pylist()):
         spans = {
             kind: Ids.spanning(
                 (t["first_id"], t["last_id"]) for t in told if t["symbol"] == symbol and t["kind"] == kind
