@@ -120,18 +120,19 @@ def _kept(path: Path | None) -> list[_Done]:
 @contextmanager
 def _days(jobs: list[_Job], processes: int) -> Iterator[Iterator[_Done]]:
     """Simulate days, each handed on when it is done; on an interruption only what has begun is ended."""
-    with ProcessPoolExecutor(processes, initializer=_prepare) as pool:
+    pool = ProcessPoolExecutor(processes, initializer=_prepare)
+    try:
         waiting: list[Future[_Done]] = [pool.submit(_one, job) for job in jobs]
-        try:
-            yield (future.result() for future in as_completed(waiting))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield (future.result() for future in as_completed(waiting))
+    finally:
+        pool.shutdown(cancel_futures=True)  # once: a second call, such as that of a `with`, takes the cancelling back
 
 
 def main() -> int:
     """Simulate and print."""
     asked = _parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end: as by Ctrl-C
+    for told in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in what a shell starts in the background
+        signal.signal(told, signal.default_int_handler)
     patterns = [asked.pattern] if asked.pattern else list(PATTERNS)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     wanted = [_Job(pattern=name, seed=seed, hours=asked.hours) for seed in seeds for name in patterns]
