@@ -27,7 +27,7 @@ from wsresearch.collect.recorder import Immediately
 from wsresearch.errors import NotACapture
 from wsresearch.study import holes, outages
 
-__all__ = ["Day", "simulate"]
+__all__ = ["Day", "pace", "simulate"]
 
 _HOUR = 3600.0
 _FLUSH = 0.05
@@ -78,7 +78,7 @@ def simulate(pattern: str, seed: int, root: Path, *, seconds: float = 24 * _HOUR
     Parameters
     ----------
     pattern, seed
-        Together they decide everything.
+        Together they decide everything; the seed alone, by :func:`pace`, how often a row of stats is written.
     root
         The capture directory, not there yet.
     seconds
