@@ -6,17 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.day import simulate
+from tests.simulation.day import pace, simulate
 from tests.simulation.weather import PATTERNS
+from wsresearch.capture.reader import Reader
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_bad_day_is_accounted_for(pattern: str, seed: int, tmp_path: Path) -> None:
-    """Every row once, every hole and outage as in truth, the budget kept, one connection at most, stops at once."""
+    """Every row once, every hole and outage as in truth, the budget kept, one connection at most, stops at once.
+
+    The first seed has a row of stats every second, as a user's days have; the second one is of the many that do not.
+    """
     day = simulate(pattern, seed, tmp_path / "capture", seconds=2 * 3600)
-    assert not day.wrong, f"{day.wrong}; python -m tests.simulation --pattern {pattern!r} --first-seed {seed} --hours 2"
+    again = f"python -m tests.simulation --pattern {pattern!r} --first-seed {seed} --seeds 1 --hours 2"
+    assert not day.wrong, f"{day.wrong}; {again}"
     assert day.trades
+    due = 2 * 3600 / pace(seed)
+    assert 0.8 * due <= Reader(tmp_path / "capture").stats().num_rows <= due + day.runs
 
 
 def test_the_same_seed_gives_the_same_day(tmp_path: Path) -> None:

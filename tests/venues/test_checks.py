@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsresearch.venues.checks import (
+    FEW,
     MAX_INT64,
     is_natural,
     is_plain_decimal,
@@ -34,12 +35,13 @@ def test_decimals_are_exact_to_the_last_digit() -> None:
     assert [EXACT.create_decimal(v) for v in values.to_pylist()] == [EXACT.create_decimal(t) for t in PLAIN]
 
 
+@pytest.mark.parametrize("copies", [1, FEW])
 @pytest.mark.parametrize("text", NOT_PLAIN)
-def test_what_a_lenient_parser_takes_is_marked(text: str) -> None:
+def test_what_a_lenient_parser_takes_is_marked(text: str, copies: int) -> None:
     """``float()`` takes blanks, underscores and Arabic digits; here each is refused, and costs no neighbour."""
-    values, good = positive_decimals(["1.5", text, "2.5"])
-    assert good.tolist() == [True, False, True]
-    assert values.to_pylist()[::2] == [Decimal("1.5"), Decimal("2.5")]
+    values, good = positive_decimals(["1.5", text, "2.5"] * copies)
+    assert good.tolist() == [True, False, True] * copies
+    assert values.to_pylist()[:3:2] == [Decimal("1.5"), Decimal("2.5")]
     assert not is_plain_decimal(text)
 
 
@@ -51,10 +53,13 @@ def test_zero_is_a_decimal_but_no_price(text: str) -> None:
     assert is_zero(text)
 
 
-@given(st.lists(st.text(alphabet="0123456789.eE+- _٣\n", max_size=24) | st.text(max_size=5)))
-def test_a_column_judges_each_text_as_the_single_check_does(texts: list[str]) -> None:
-    """The fast check of a column and the slow one of a value draw the same line."""
-    texts = [t for t in texts if t.isascii() or t.encode(errors="replace").decode() == t]
+@given(
+    st.lists(st.text(alphabet="0123456789.eE+- _٣\n", max_size=24) | st.text(max_size=5)),
+    st.sampled_from([0, FEW]),
+)
+def test_a_column_judges_each_text_as_the_single_check_does(texts: list[str], more: int) -> None:
+    """The check of a column, of few texts or of many, and that of a value draw the same line."""
+    texts = [t for t in texts if t.isascii() or t.encode(errors="replace").decode() == t] + ["1.5"] * more
     values, good = positive_decimals(texts)
     assert good.tolist() == [is_plain_decimal(t) and not is_zero(t) for t in texts]
     for text, value in zip(texts, values.to_pylist(), strict=True):

@@ -246,12 +246,15 @@ class CaptureWriter:
         """Split a batch into its UTC dates: that of the open segment first, the others as they first occur."""
         if not batch.num_rows:
             return []
-        time = batch.column(TIME_COLUMN[table]).cast(pa.int64())
-        ends = pc.min_max(time)
-        if ends["min"].as_py() // _NS_A_DAY == ends["max"].as_py() // _NS_A_DAY:
-            return [(_date(ends["min"].as_py() // _NS_A_DAY), batch)]
+        time = batch.column(TIME_COLUMN[table])
+        # Most batches are one row, an event or a second's stats: calling Arrow for its least and greatest takes longer
+        # than writing it. A scalar's `value` is the integer, exactly.
+        ends = (time[0], time[0]) if len(time) == 1 else pc.min_max(time).values()
+        first, last = (end.value // _NS_A_DAY for end in ends)
+        if first == last:
+            return [(_date(first), batch)]
         # Day by day with exact integers: Arrow's own division rounds towards zero, and times may lie before 1970.
-        days = pa.array([value // _NS_A_DAY for value in time.to_pylist()], pa.int64())
+        days = pa.array([value // _NS_A_DAY for value in time.cast(pa.int64()).to_pylist()], pa.int64())
         parts = [(_date(day), batch.filter(pc.equal(days, day))) for day in days.unique().to_pylist()]
         opened = self._open.get(table)
         return sorted(parts, key=lambda part: opened is None or part[0] != opened.date)

@@ -138,7 +138,7 @@ class Intake:
         if not batch.num_rows:
             self._inbox.release(size)
             return Heard(first_ns=None, last_ns=None, news=[], announced=announced)
-        received = batch.column("recv_time").cast(pa.int64())
+        received = batch.column("recv_time").view(pa.int64())
         first_ns, last_ns = received[0].as_py(), received[-1].as_py()
         admitted = self._ledger.admit(batch, connection=connection)
         self._count(batch, admitted.batch.num_rows, admitted.duplicates, last_ns)
@@ -187,7 +187,7 @@ class Intake:
         self._tally.trades += new
         self._tally.duplicates += duplicates
         self._tally.newest_recv_ns = last_ns
-        newest = pc.max(batch.column("event_time").cast(pa.int64())).as_py()
+        newest = pc.max(batch.column("event_time").view(pa.int64())).as_py()
         self._tally.newest_event_ns = None if newest is None else newest * 1000
 
     def _reject(self, rejected: Mapping[Any, int], samples: Any) -> None:

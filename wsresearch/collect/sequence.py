@@ -181,8 +181,8 @@ class Ledger:
         outcome = _Outcome(rows=batch.num_rows, connection=connection)
         ids = batch.column("trade_id")
         numbers = np.asarray(pc.fill_null(ids, -1)) if ids.null_count else np.asarray(ids)
-        times = np.asarray(pc.fill_null(batch.column("trade_time").cast(pa.int64()), _NEVER))
-        received = np.asarray(batch.column("recv_time").cast(pa.int64())) // 1000
+        times = np.asarray(pc.fill_null(batch.column("trade_time").view(pa.int64()), _NEVER))
+        received = np.asarray(batch.column("recv_time").view(pa.int64())) // 1000
         times = np.where(times <= received + _AHEAD_US, times, _NEVER)
         rows = np.flatnonzero(np.asarray(ids.is_valid())) if ids.null_count else np.arange(len(ids))
         named = batch.column("symbol")
