@@ -17,7 +17,8 @@ help:
 	@echo "make test-browser  the panel in a real JupyterLab and Chromium; pictures in browser-output/"
 	@echo "make drill         every fault of the catalogue 200 times, with seeds; RUNS=20 for fewer"
 	@echo "make drill-disk    crash points, power loss, damage, readers and kills of the disk, in full (hours)"
-	@echo "make days          simulated days of each pattern of outages; SEEDS=5 for fewer than 200 (hours)"
+	@echo "make days          simulated days of each pattern of outages; SEEDS=5 for fewer than 200 (hours);"
+	@echo "                   KEEP=days.jsonl keeps each and goes on where it was interrupted"
 	@echo "make soak          an hour with a fault every ten seconds: growth, leaks, rows and holes; MINUTES=5 for less"
 	@echo "make mutants       known defects planted one by one in a copy, and which test notices each (minutes)"
 	@echo "make notebook      JupyterLab on a copy of the notebooks"
@@ -91,7 +92,7 @@ drill-disk: $(VENV)/.dev
 
 SEEDS ?= 200
 days: $(VENV)/.dev
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(KEEP),--keep $(KEEP))
 
 MINUTES ?= 60
 soak: $(VENV)/.dev
