@@ -31,6 +31,7 @@ from tests.simulation.weather import PATTERNS
 
 # Memory where there is some: what is simulated is the order of calls, not the speed of a disk.
 _FAST = Path("/dev/shm")
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +129,24 @@ def _days(jobs: list[_Job], processes: int) -> Iterator[Iterator[_Done]]:
         pool.shutdown(cancel_futures=True)  # once: a second call, such as that of a `with`, takes the cancelling back
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interruption wait, so that a day is both kept and counted, or neither."""
+    told: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: told.append(number)) for each in _ENDS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if told:
+        raise KeyboardInterrupt
+
+
 def main() -> int:
     """Simulate and print."""
     asked = _parse()
-    for told in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in what a shell starts in the background
+    for told in _ENDS:  # the first is ignored in what a shell starts in the background
         signal.signal(told, signal.default_int_handler)
     patterns = [asked.pattern] if asked.pattern else list(PATTERNS)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
@@ -146,12 +161,8 @@ def main() -> int:
     try:
         with bar, _days(missing, asked.jobs) as coming:
             for each in coming:
-                done.append(each)
-                if asked.keep:
-                    with asked.keep.open("a") as file:
-                        file.write(json.dumps(asdict(each)) + "\n")
-                for what in each.day.wrong:
-                    tqdm.write(f"{each.day.pattern}, seed {each.day.seed}: {what}\n{each.trace}    {each.job.again}")
+                with _uninterrupted():
+                    _take(each, done, asked.keep)
                 left[each.job.seed] -= 1
                 wrong = sum(bool(one.day.wrong) for one in done)
                 bar.set_postfix_str(f"{wrong} wrong, through with seeds below {min(+left, default=seeds.stop)}")
@@ -166,6 +177,15 @@ def main() -> int:
     if any(each.day.wrong for each in done):
         return 1
     return 0 if len(done) == len(wanted) else 130
+
+
+def _take(each: _Done, done: list[_Done], keep: Path | None) -> None:
+    done.append(each)
+    if keep:
+        with keep.open("a") as file:
+            file.write(json.dumps(asdict(each)) + "\n")
+    for what in each.day.wrong:
+        tqdm.write(f"{each.day.pattern}, seed {each.day.seed}: {what}\n{each.trace}    {each.job.again}")
 
 
 def _print_table(done: list[_Done], patterns: list[str], asked: argparse.Namespace, *, seconds: float) -> None:
