@@ -47,7 +47,7 @@ _EARLY_NS: Final = 50_000_000
 
 
 @contextlib.contextmanager
-def network(_rng: random.Random) -> Iterator[Network]:
+def cable(_rng: random.Random) -> Iterator[Network]:
     """Make two namespaces and join them."""
     with namespaces() as net:
         there = f"/proc/{os.getpid()}/fd/{net.client}"
@@ -56,27 +56,28 @@ def network(_rng: random.Random) -> Iterator[Network]:
         yield net
 
 
-@cache
-def _why_not() -> str | None:
-    if shutil.which("ip") is None:
-        return "there is no ip command (iproute2)"
-    try:
-        with network(random.Random()):
-            return None
-    except OSError as error:
-        return f"no network namespaces can be made here: {error}"
+Joined = Callable[[random.Random], AbstractContextManager[Network]]
+"""Makes a network."""
 
 
-def possible() -> None:
-    """See whether networks can be made.
+def possible(joined: Joined) -> Callable[[], None]:
+    """Return what sees, once, whether such a network can be made; if not it raises :class:`NotPlayed` and says why."""
 
-    Raises
-    ------
-    NotPlayed
-        If not, with the reason.
-    """
-    if (why := _why_not()) is not None:
-        raise NotPlayed(why)
+    @cache
+    def why_not() -> str | None:
+        if shutil.which("ip") is None:
+            return "there is no ip command (iproute2)"
+        try:
+            with joined(random.Random()):
+                return None
+        except OSError as error:
+            return f"no two network namespaces can be joined here: {error}"
+
+    def prepare() -> None:
+        if (why := why_not()) is not None:
+            raise NotPlayed(why)
+
+    return prepare
 
 
 # -- what breaks --------------------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ def on_link(
     costs: Costs,
     *,
     seconds: tuple[float, float],
-    joined: Callable[[random.Random], AbstractContextManager[Network]] = network,
+    joined: Joined = cable,
     stops: bool = False,
     check: Callable[[Reader], list[str]] = lambda _: [],
     **options: Any,
@@ -307,11 +308,12 @@ def p(name: str, injected: str, play: Play, *causes: str, **told: Any) -> Scenar
         play=play,
         causes=frozenset(causes),
         truth="lost by unanswered pings, mended once it is back; every id sent meanwhile is stored or in a hole",
-        prepare=possible,
+        prepare=_POSSIBLE,
         **told,
     )
 
 
+_POSSIBLE: Final = possible(cable)
 _SOON: Final[dict[str, Any]] = {"within": 2.0, "recovers": 2.5}
 _LATE: Final[dict[str, Any]] = {"within": 12.0, "recovers": 35.0, "any_cause": True, "long": True}
 

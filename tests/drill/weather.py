@@ -23,15 +23,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final
 
 import pyarrow.compute as pc
 
-from tests.drill import links
-from tests.drill.links import DEFAULTS, QUICK, Costs, Cut, on_link
+from tests.drill.links import DEFAULTS, QUICK, Costs, Cut, on_link, possible
 from tests.drill.namespaces import Network, addressed, inside, namespaces
-from tests.drill.scenario import NotPlayed, Play, Scenario, Section
+from tests.drill.scenario import Play, Scenario, Section
 from wsresearch.capture.reader import Reader
 
 __all__ = ["SCENARIOS", "Path", "Way", "Weather", "path", "weather"]
@@ -208,28 +206,6 @@ def _device(namespace: int) -> Iterator[int]:
         os.close(device)
 
 
-@cache
-def _why_not() -> str | None:
-    try:
-        with path(random.Random()):
-            return None
-    except OSError as error:
-        return f"no TUN devices in network namespaces can be made here: {error}"
-
-
-def possible() -> None:
-    """See whether such paths can be made.
-
-    Raises
-    ------
-    NotPlayed
-        If not, with the reason.
-    """
-    links.possible()
-    if (why := _why_not()) is not None:
-        raise NotPlayed(why)
-
-
 # -- the weather of a scenario ------------------------------------------------------------------------------------
 
 
@@ -296,7 +272,7 @@ def w(name: str, injected: str, play: Play, *causes: str, **told: Any) -> Scenar
         play=play,
         causes=frozenset(causes),
         truth="if lost, then by unanswered pings; each id is stored or in a hole" if told.keys() - {"long"} else whole,
-        prepare=possible,
+        prepare=_POSSIBLE,
         **told,
     )
 
@@ -305,6 +281,7 @@ def _meets(bad: Cut, costs: Costs, *, seconds: float, **options: Any) -> Play:
     return on_link(bad, costs, seconds=(seconds, seconds + 0.3), joined=path, **options)
 
 
+_POSSIBLE: Final = possible(path)
 _SOON: Final[dict[str, Any]] = {"recovers": 2.5}
 _LONG: Final[dict[str, Any]] = {"recovers": 35.0, "any_cause": True, "long": True}
 _BAD: Final = weather(Weather(lost=0.6))
