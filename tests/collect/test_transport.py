@@ -718,22 +718,23 @@ def test_a_half_open_connection() -> None:
     assert 2 * PING - 20 * MS < noticed < 2 * PING + 0.9
 
 
+@pytest.mark.parametrize("before", [0, 1000])
 @pytest.mark.parametrize("is_answered", [True, False])
-def test_a_ping_whose_answer_came_while_this_process_slept(*, is_answered: bool) -> None:
-    """Who wakes up reads the socket first: a peer that answered is not taken for dead, one that did not is."""
+def test_a_ping_whose_answer_came_while_this_process_slept(*, is_answered: bool, before: int) -> None:
+    """Who wakes up reads the socket first, be it a megabyte: a peer that answered is not taken for dead."""
+    meanwhile, afterwards = b"m" * 1000, b"afterwards"
 
     async def script(peer: Peer) -> None:
         pong = frame(10, await peer.pinged())
-        if is_answered:
-            await peer.said(frame(1, b"meanwhile") + pong)
+        peer.say(frame(1, meanwhile) * before + pong * is_answered)
         time.sleep(4 * PING)  # noqa: ASYNC251 - both ends share this process, and it sleeps
         if await peer.opcode() == PING_FRAME:
-            await peer.said(frame(1, b"afterwards") + close_frame(1000))
+            await peer.said(frame(1, afterwards) + close_frame(1000))
         await peer.forever()
 
     failure, messages, _ = ending(script, ping_interval=PING, ping_timeout=PING)
     assert failure.cause is (Cause.CLOSED if is_answered else Cause.PING_TIMEOUT)
-    assert messages == [b"meanwhile", b"afterwards"] * is_answered
+    assert messages == [meanwhile] * before + [afterwards] * is_answered
 
 
 def test_a_close_frame_while_tcp_stays_open() -> None:
