@@ -23,6 +23,7 @@ import uvloop
 
 from tests.collect.certificates import Certificates
 from tests.collect.rawserver import Peer, RawServer, Script, close_frame, frame, free_port, http, upgraded
+from wsresearch.collect import connection
 from wsresearch.collect.clock import Anchor
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.seam import AttemptFailed
@@ -716,6 +717,14 @@ def test_a_half_open_connection() -> None:
     failure, _, noticed = ending(silent, ping_interval=PING, ping_timeout=PING)
     assert (failure.cause, failure.close_by) == (Cause.PING_TIMEOUT, "local")
     assert 2 * PING - 20 * MS < noticed < 2 * PING + 0.9
+
+
+def test_a_half_open_connection_of_a_library_that_nobody_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another version the library judges by itself, and says goodbye for a second; the cause is the same."""
+    monkeypatch.setattr(connection, "_TESTED", ("16.9",))
+    failure, _, noticed = ending(silent, ping_interval=PING, ping_timeout=PING)
+    assert (failure.cause, failure.close_by) == (Cause.PING_TIMEOUT, "local")
+    assert 2 * PING - 20 * MS < noticed < 2 * PING + 2.0
 
 
 @pytest.mark.parametrize("before", [0, 1000])

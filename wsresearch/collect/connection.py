@@ -166,6 +166,9 @@ class Connection(ClientConnection):
     async def keepalive(self) -> None:  # noqa: D102 - the library's
         # The library's own judges when a timer says so: a process that slept takes a peer for dead whose answer lies in
         # its socket. And it says goodbye to the dead for a second.
+        if version not in _TESTED:
+            await super().keepalive()
+            return
         assert self.ping_interval is not None
         while True:
             await asyncio.sleep(self.ping_interval - (self.round_trip or 0.0))
