@@ -200,8 +200,8 @@ def _played(
     with inside(net.client):
         collector = act.started()
     with _counted(collector.pid) as live:
-        act.collecting(100)
-        time.sleep(act.rng.uniform(0, 0.5))
+        act.until(lambda: (now := act.status()) is not None and now.state == "open", "an open connection")
+        time.sleep(act.rng.uniform(0.1, 0.6))
         cut_ns = time.time_ns()
         with cut:
             until = time.monotonic() + seconds

@@ -303,7 +303,7 @@ SCENARIOS = (
       within=2.0, **_SOON),
     w("a black hole for long packets", "those of more than 576 bytes vanish, and nobody is told (path MTU)",
       _meets(_NARROW, SOME, seconds=1.2, **QUICK), any_cause=True, within=2.0, **_SOON),
-    w("1 KB/s", "of a feed of 170; 4 KB wait, what is beyond is lost",
+    w("1 KB/s", "of a feed of 145 KB/s; 4 KB wait, what is beyond is lost",
       _meets(_THIN, SOME, seconds=1.2, **QUICK), any_cause=True, within=2.0, **_SOON),
     w("stop while packets get lost", "60 % of them, while it is connected, connecting or waiting",
       _meets(_BAD, Costs(lost=range(100), failures=["open_timeout"], is_silent=False), seconds=0.3, stops=True,
