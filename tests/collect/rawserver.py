@@ -102,6 +102,13 @@ class Peer:
         await self.reader.readexactly(4 + (head[1] & 0x7F))
         return head[0] & 0x0F
 
+    async def pinged(self) -> bytes:
+        """Read one short frame of the client and return what it holds: what a pong must say."""
+        head = await self.reader.readexactly(2)
+        mask = await self.reader.readexactly(4)
+        payload = await self.reader.readexactly(head[1] & 0x7F)
+        return bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
     def reset(self) -> None:
         """End with RST."""
         sock = self.writer.get_extra_info("socket")

@@ -23,6 +23,7 @@ import uvloop
 
 from tests.collect.certificates import Certificates
 from tests.collect.rawserver import Peer, RawServer, Script, close_frame, frame, free_port, http, upgraded
+from wsresearch.collect import connection
 from wsresearch.collect.clock import Anchor
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.seam import AttemptFailed
@@ -36,6 +37,7 @@ MS = 0.001
 
 OPEN_TIMEOUT = 400 * MS
 PING = 150 * MS
+PING_FRAME = 9
 
 
 DEFAULTS: dict[str, Any] = {"open_timeout": 5.0, "ping_interval": 20.0, "ping_timeout": 20.0}
@@ -711,10 +713,37 @@ def test_a_frame_that_is_announced_and_never_finished() -> None:
 
 
 def test_a_half_open_connection() -> None:
-    """A peer that is gone without a word is noticed within ping interval plus ping timeout plus a second."""
+    """A peer that is gone without a word is noticed after ping interval plus ping timeout, without a goodbye."""
+    failure, _, noticed = ending(silent, ping_interval=PING, ping_timeout=PING)
+    assert (failure.cause, failure.close_by) == (Cause.PING_TIMEOUT, "local")
+    assert 2 * PING - 20 * MS < noticed < 2 * PING + 0.9
+
+
+def test_a_half_open_connection_of_a_library_that_nobody_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another version the library judges by itself, and says goodbye for a second; the cause is the same."""
+    monkeypatch.setattr(connection, "_TESTED", ("16.9",))
     failure, _, noticed = ending(silent, ping_interval=PING, ping_timeout=PING)
     assert (failure.cause, failure.close_by) == (Cause.PING_TIMEOUT, "local")
     assert 2 * PING - 20 * MS < noticed < 2 * PING + 2.0
+
+
+@pytest.mark.parametrize("before", [0, 1000])
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_ping_whose_answer_came_while_this_process_slept(*, is_answered: bool, before: int) -> None:
+    """Who wakes up reads the socket first, be it a megabyte: a peer that answered is not taken for dead."""
+    meanwhile, afterwards = b"m" * 1000, b"afterwards"
+
+    async def script(peer: Peer) -> None:
+        pong = frame(10, await peer.pinged())
+        peer.say(frame(1, meanwhile) * before + pong * is_answered)
+        time.sleep(4 * PING)  # noqa: ASYNC251 - both ends share this process, and it sleeps
+        if await peer.opcode() == PING_FRAME:
+            await peer.said(frame(1, afterwards) + close_frame(1000))
+        await peer.forever()
+
+    failure, messages, _ = ending(script, ping_interval=PING, ping_timeout=PING)
+    assert failure.cause is (Cause.CLOSED if is_answered else Cause.PING_TIMEOUT)
+    assert messages == [meanwhile] * before + [afterwards] * is_answered
 
 
 def test_a_close_frame_while_tcp_stays_open() -> None:
@@ -869,10 +898,7 @@ def test_the_round_trip_of_a_ping_and_the_offset_of_the_clock() -> None:
             await peer.asked()
             date = format_datetime(datetime.now(UTC) - timedelta(seconds=100), usegmt=True)
             peer.say(peer.answer().replace(b"\r\n", b"\r\nDate: " + date.encode() + b"\r\n", 1))
-            head = await peer.reader.readexactly(6)
-            payload = await peer.reader.readexactly(head[1] & 0x7F)
-            mask = head[2:6]
-            peer.say(frame(10, bytes(b ^ mask[i % 4] for i, b in enumerate(payload))))
+            peer.say(frame(10, await peer.pinged()))
             await peer.forever()
 
         async with RawServer(script) as server:

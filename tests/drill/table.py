@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.drill import content, links, process, reaching, while_open
+from tests.drill import content, links, process, reaching, weather, while_open
 from tests.drill.scenario import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -11,6 +11,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *reaching.SCENARIOS,
     *while_open.SCENARIOS,
     *links.SCENARIOS,
+    *weather.SCENARIOS,
     *content.SCENARIOS,
     *process.SCENARIOS,
 )

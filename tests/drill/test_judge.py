@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.drill.judge import drilled
-from tests.drill.links import link_down, on_link
+from tests.drill.links import QUICK, Costs, link_down, on_link
 from tests.drill.scenario import Facts, NotPlayed, Run, Scenario, Section
 from tests.drill.table import SCENARIOS
+from tests.drill.weather import Weather, path, weather
 from wsresearch.collect.intake import Intake
 from wsresearch.collect.recorder import Recorder
 from wsresearch.collect.transport import WebSocketLink
@@ -110,11 +111,23 @@ def test_what_is_left_behind(what: str) -> None:
 
 def test_a_dead_link_that_is_not_noticed() -> None:
     """Without pings a dead link looks quiet; that it comes back in time is no excuse."""
-    scenario = replace(named("link down"), play=on_link(link_down, seconds=(1.0, 1.0)), causes=frozenset())
+    scenario = replace(named("link down"), play=on_link(link_down, Costs(), seconds=(1.0, 1.0)), causes=frozenset())
     verdict = drilled(scenario, 1)
     if verdict.not_played:
         pytest.skip(verdict.not_played)
-    assert "not lost once, by unanswered pings: []" in "\n".join(verdict.problems)
+    assert "not lost as expected, by unanswered pings: []" in "\n".join(verdict.problems)
+
+
+@pytest.mark.parametrize(("lost", "told"), [(1e-9, "it never happened"), (1.0, "not lost as expected")])
+def test_weather_that_does_not_strike_or_strikes_too_hard(lost: float, told: str) -> None:
+    """A fault that did not happen proves nothing; one that may cost no connection and does is found."""
+    play = on_link(
+        weather(Weather(lost=lost)), Costs(lost=range(1), is_silent=False), seconds=(1.0, 1.0), joined=path, **QUICK
+    )
+    verdict = drilled(replace(named("20 % of packets lost"), play=play), 1)
+    if verdict.not_played:
+        pytest.skip(verdict.not_played)
+    assert told in "\n".join(verdict.problems)
 
 
 def test_what_cannot_be_played_is_no_success_and_says_why() -> None:

@@ -304,6 +304,20 @@ DEFECTS: Final = (
         tests=("collect/test_collector.py::test_a_dead_peer_is_not_bidden_farewell",),
     ),
     Defect(
+        name="whoever slept judges a peer before it has read the answer",
+        path="collect/connection.py",
+        old="            if not is_overslept(due, time.monotonic()):\n                return False\n",
+        new="            return False\n",
+        tests=("collect/test_transport.py::test_a_ping_whose_answer_came_while_this_process_slept",),
+    ),
+    Defect(
+        name="whoever does not answer a ping is given time to say goodbye",
+        path="collect/connection.py",
+        old="                self.send_data()\n                self.ending.set()\n",
+        new="                self.send_data()\n",
+        tests=("collect/test_transport.py::test_a_half_open_connection",),
+    ),
+    Defect(
         name="the end of TCP is waited for after the goodbye",
         path="collect/transport.py",
         old="            self._websocket.transport.abort()\n            if not reader.done():\n",

@@ -1,10 +1,30 @@
-"""Wall time that never steps back: read once, then advanced by the monotonic clock; reading clocks is not here."""
+"""Wall time that never steps back: read once, then advanced by the monotonic clock; reading clocks is not here.
+
+Also what it means that a deadline was slept through: who judges a peer by one must first read what it said meanwhile.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Anchor"]
+__all__ = ["WAKING_UP", "Anchor", "is_overslept"]
+
+WAKING_UP: Final = 0.25
+"""Seconds to read what came into the socket while this process slept."""
+# An idle loop is late by a few milliseconds at most.
+_LATE: Final = 0.05
+
+
+def is_overslept(deadline: float, now: float) -> bool:
+    """Whether this process slept through a deadline: SIGSTOP, a suspended machine, no core to run on.
+
+    Parameters
+    ----------
+    deadline, now
+        Monotonic seconds.
+    """
+    return now - deadline > _LATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.writer import Rotation
 from wsresearch.collect.chronicle import Chronicle
-from wsresearch.collect.clock import Anchor
+from wsresearch.collect.clock import WAKING_UP, Anchor, is_overslept
 from wsresearch.collect.config import Config
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.intake import Heard, Intake
@@ -41,10 +41,6 @@ _log = logging.getLogger(__name__)
 
 # Messages decoded in one go: about 10 ms of work, so that a stop or a ping is never late by more.
 _AT_ONCE: Final = 4096
-# A deadline noticed so many seconds late was slept through: an idle loop is late by a few milliseconds at most. So
-# many seconds are then given to read the socket.
-_ASLEEP: Final = 0.05
-_WAKING_UP: Final = 0.25
 
 
 class Collector:
@@ -285,9 +281,9 @@ class Collector:
 
     async def _deadline_reached(self) -> None:
         deadline, now = self._lifecycle.deadline, self._transport.now()
-        if deadline is not None and now - deadline > _ASLEEP and self._lifecycle.state is State.OPEN:
-            # This process slept (SIGSTOP, a suspended machine): what the socket holds must be read before judging.
-            await happens_before(self._wake, self._transport.sleep(_WAKING_UP))
+        if deadline is not None and is_overslept(deadline, now) and self._lifecycle.state is State.OPEN:
+            # What the socket holds must be read before judging.
+            await happens_before(self._wake, self._transport.sleep(WAKING_UP))
         # What has arrived counts as market data even if nobody has looked at it yet.
         self._digest_all()
         if self._dropped_since_check and self._lifecycle.state is State.OPEN and self._inbox.last_arrival_ns:

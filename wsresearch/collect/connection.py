@@ -24,18 +24,21 @@ from websockets.typing import DataLike
 from websockets.version import version
 
 from wsresearch.collect.brake import Brake
-from wsresearch.collect.clock import Anchor
+from wsresearch.collect.clock import WAKING_UP, Anchor, is_overslept
 from wsresearch.collect.frames import Splitter, Texts
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import Stopwatch
 from wsresearch.venues import Frames
 
-__all__ = ["Connection"]
+__all__ = ["UNANSWERED", "Connection"]
 
 _log = logging.getLogger(__name__)
 
 _TESTED: Final = ("17.4",)
 """Versions of the library whose insides are known to be as expected here."""
+
+UNANSWERED: Final = "keepalive ping timeout"
+"""What the library says in its Close frame when a ping was not answered in time, and we do."""
 
 # Answers to pings that wait for a peer which does not read them; beyond that it is flooding us.
 _MOST_UNREAD: Final = 1 << 20
@@ -159,6 +162,35 @@ class Connection(ClientConnection):
         if data in self.pending_pings:
             self.round_trip = time.monotonic() - self._pinged
         super().acknowledge_pings(data)
+
+    async def keepalive(self) -> None:  # noqa: D102 - the library's
+        # The library's own judges when a timer says so: a process that slept takes a peer for dead whose answer lies in
+        # its socket. And it says goodbye to the dead for a second.
+        if version not in _TESTED:
+            await super().keepalive()
+            return
+        assert self.ping_interval is not None
+        while True:
+            await asyncio.sleep(self.ping_interval - (self.round_trip or 0.0))
+            if not await self._is_heard(await self.ping()):
+                self.protocol.fail(CloseCode.INTERNAL_ERROR, UNANSWERED)
+                self.send_data()
+                self.ending.set()
+                return
+
+    async def _is_heard(self, pong: Awaitable[float]) -> bool:
+        """Wait for an answer to a ping; True as well when the connection has ended meanwhile."""
+        answer = asyncio.ensure_future(pong)
+        patience = self.ping_timeout
+        assert patience is not None
+        while True:
+            due = time.monotonic() + patience
+            await asyncio.wait({answer}, timeout=patience)
+            if answer.done() or self.protocol.state is not OPEN:
+                return True
+            if not is_overslept(due, time.monotonic()):
+                return False
+            patience = WAKING_UP
 
     def _answered_early(self, data: bytes) -> None:
         if self.transport.is_closing():

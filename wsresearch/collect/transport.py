@@ -32,7 +32,7 @@ from websockets.exceptions import (
 from websockets.http11 import Response
 
 from wsresearch.collect.clock import Anchor
-from wsresearch.collect.connection import Connection
+from wsresearch.collect.connection import UNANSWERED, Connection
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, place_of, reach
 from wsresearch.collect.seam import AttemptFailed
@@ -59,7 +59,7 @@ class WebSocketTransport:
     open_timeout
         Seconds for a whole attempt: DNS, TCP, TLS and upgrade together.
     ping_interval, ping_timeout
-        Keepalive. A dead peer is noticed after at most their sum plus a second.
+        Keepalive. A dead peer is noticed after at most their sum.
     max_size
         Longest message accepted, in bytes.
     direct
@@ -324,7 +324,7 @@ def _failure_of_close(exc: ConnectionClosed) -> Failure:
         return Failure(cause=Cause.CLOSED, detail=detail, close_code=int(rcvd.code), close_by="peer")
     if sent is not None:
         detail = safe(sent.reason) or "closed here"
-        if sent.reason == "keepalive ping timeout":
+        if sent.reason == UNANSWERED:
             cause, detail = Cause.PING_TIMEOUT, "a ping was not answered in time"
         elif isinstance(exc.__cause__, (PayloadTooBig, TooManyFragments)):
             cause = Cause.TOO_BIG
