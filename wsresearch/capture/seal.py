@@ -186,21 +186,18 @@ def _seal(
     except FileNotFoundError:
         return None, (), None
     moved: tuple[Path, ...] = ()
-    same = False
+    same = True
     with reading:
-        date = reading.date
-        path = None if date is None else layout.parquet_path(segment, date)
-        there = path is not None and os.path.lexists(path)
-        if there:
-            assert path is not None
-            same = _holds(path, encode(segment.table, reading.pieces, reading.metadata))
-        elif date is not None:
-            _publish(layout, reading, date, disk=disk, on_step=on_step)
+        if (date := reading.date) is not None:
+            path = layout.parquet_path(segment, date)
+            if os.path.lexists(path):
+                same = _holds(path, encode(segment.table, reading.pieces, reading.metadata))
+            else:
+                _publish(layout, reading, date, disk=disk, on_step=on_step)
         problem = reading.finish()
-    if reading.date is None:
-        path = None
-    if path is not None and date is not None:
-        if there and not same:
+    if (date := reading.date) is not None:
+        path = layout.parquet_path(segment, date)
+        if not same:
             moved += _quarantine(layout, segment, ((path, Suffix.PARQUET),), disk)
             with Reading(layout, segment, on_step) as again:
                 _publish(layout, again, date, disk=disk, on_step=on_step)
@@ -209,7 +206,6 @@ def _seal(
             on_step()
             disk.fsync_dir(folder)
         on_step()
-    size_bytes = 0 if path is None else path.stat().st_size
     if problem:
         files = ((layout.journal_path(segment), Suffix.JOURNAL), (layout.index_path(segment), Suffix.INDEX))
         moved += _quarantine(layout, segment, files, disk)
@@ -218,10 +214,15 @@ def _seal(
             with suppress(FileNotFoundError):
                 disk.unlink(name)
     disk.fsync_dir(layout.journal_dir)
-    if path is None:
+    if date is None:
         return None, moved, problem
     done = Sealed(
-        segment=segment, path=path, rows=reading.rows, size_bytes=size_bytes, quarantined=moved, problem=problem
+        segment=segment,
+        path=path,
+        rows=reading.rows,
+        size_bytes=path.stat().st_size,
+        quarantined=moved,
+        problem=problem,
     )
     return done, moved, problem
 
