@@ -24,13 +24,13 @@ PIECE_ROWS: Final = 16_384
 """Rows that are handled at a time: trades of 1.4 MB. A multiple of what the library encodes at a time (1,024), so that
 where pages end does not depend on it."""
 
-ROW_GROUP_ROWS: Final = 8 * PIECE_ROWS
-"""Rows of a row group. Smaller ones repeat their dictionaries (65,536: 6 % larger files), larger ones cost memory
-while sealing (131,072 rows of trades are 12 MB) and leave a reader less to skip."""
+ROW_GROUP_ROWS: Final = 4 * PIECE_ROWS
+"""Rows of a row group, which lies in memory while it is encoded: 6 MB of trades. Larger ones repeat their dictionaries
+less often (131,072 rows: 5 % smaller files), but leave a reader less to skip."""
 
 _ZSTD_LEVEL: Final = 3
 
-_GATHERED: Final = 1 << 20
+_GATHERED: Final = 1 << 18
 """Encoded bytes that are gathered without the interpreter: for each page it would have to be waited for."""
 
 
