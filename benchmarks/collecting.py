@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.load import Load
 from wsresearch.capture.seal import recover
+from wsresearch.collect.memory import ARROW_POOL
 
 __all__ = ["Collecting"]
 
@@ -38,7 +39,7 @@ class Collecting:
     def __init__(self, load: Load, out: Path, **settings: Any) -> None:
         stream = "binance:" + ",".join(load.symbols).lower()
         told = {"stream": stream, "out": str(out), "url": load.url, **settings}
-        env = os.environ | ({"SSL_CERT_FILE": str(load.authority)} if load.authority else {})
+        env = dict([ARROW_POOL]) | os.environ | ({"SSL_CERT_FILE": str(load.authority)} if load.authority else {})
         self.out = out
         self.used: dict[str, Any] = {}
         self.process = subprocess.Popen(

@@ -30,6 +30,7 @@ from benchmarks import framing
 from benchmarks.figures import Figure, median, peak_bytes
 from benchmarks.load import Load, serving
 from wsresearch.api import open_capture
+from wsresearch.collect.memory import ARROW_POOL
 
 OURS: Final = "ours"
 PLAIN: Final = "plain websockets loop"
@@ -117,7 +118,7 @@ def tell(began: float) -> None:
 def measured(name: str, load: Load, folder: Path) -> dict[str, Any]:
     """Run a client, let it finish, look at what it left on the disk."""
     command = [sys.executable, "-m", "benchmarks.endtoend", "--client", "plain" if name == PLAIN else "collect"]
-    environment = dict(os.environ)
+    environment = dict([ARROW_POOL]) | os.environ
     if load.authority:
         environment["SSL_CERT_FILE"] = str(load.authority)
     process = subprocess.Popen(

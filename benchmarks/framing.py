@@ -169,7 +169,7 @@ def client(name: str, url: str, authority: str) -> dict[str, Any]:
         return discard(url, authority)
     import uvloop
 
-    from wsresearch.collect.here import keep_freed_memory
+    from wsresearch.collect.memory import keep_freed_memory
 
     keep_freed_memory()  # as the collector's process does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if "uvloop" in name else None) as runner:

@@ -105,7 +105,7 @@ def make(root: Path, rows: int, *, seed: int = 1, segment: int = A_SEGMENT) -> d
         path = layout.parquet_path(Segment(TableName.TRADES, number), date)
         if date != date_before:
             path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(TableName.TRADES, regroup([batch], TableName.TRADES), {}))
+        path.write_bytes(b"".join(encode(TableName.TRADES, regroup([batch], TableName.TRADES), {})))
         now, date_before = int(received[-1]), date
         connection += number % 7 == 0
         made += count

@@ -107,7 +107,7 @@ def sealed(layout: Layout, segment: Segment, batch: pa.RecordBatch) -> None:
     time = batch.column("recv_time" if segment.table is TableName.TRADES else "time")[0]
     path = layout.parquet_path(segment, datetime.fromtimestamp(time.value / 1e9, tz=UTC).date())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(segment.table, [pa.Table.from_batches([batch])], metadata))
+    path.write_bytes(b"".join(encode(segment.table, [pa.Table.from_batches([batch])], metadata)))
 
 
 def forget(root: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -124,6 +125,9 @@ def collect(
 
     Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
     """
+    from wsresearch.collect.memory import ARROW_POOL
+
+    os.environ.setdefault(*ARROW_POOL)  # before pyarrow is loaded, which the others do
     from wsresearch.api import make_config
     from wsresearch.capture.layout import Layout
     from wsresearch.collect.here import collect_here

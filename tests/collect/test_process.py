@@ -114,6 +114,7 @@ def test_start_attach_stop(root: Path, config: Callable[..., Config]) -> None:
     assert os.getsid(started.pid) == started.pid
     assert os.getpid() not in [parent.pid for parent in found.parents()]
     assert found.cwd() == "/"
+    assert found.environ()["ARROW_DEFAULT_MEMORY_POOL"] == "system"
     in_state(root, State.OPEN, trades=10)
     assert stopped(root) < 2
     status = read_status(root)

@@ -2,56 +2,47 @@
 
 The steps, each of which may be the last before the power goes:
 
-1. the verified journal is encoded; the same journal always gives the same bytes;
-2. they are written to a hidden temporary file beside the final name, which is made durable;
-3. they are read back from the disk and compared with what was written and, value by value, with the journal;
-4. the temporary file gets its final name, and the folders are made durable;
+1. the verified journal is encoded, a row group at a time, into a hidden temporary file beside the final name; the same
+   journal always gives the same bytes;
+2. the temporary file is made durable;
+3. it is read back from the disk and compared with what was written and, value by value, with the journal;
+4. it gets its final name, and the folders are made durable;
 5. the journal's data file is removed, then its index, and the folder is made durable.
 
 Until 5 the journal is there and is the truth, from 4 on the Parquet file is there too, with the same rows. So
 whatever was interrupted, doing it all again ends in the same place: a Parquet file with the very bytes is left as it
 is, one with any others goes into quarantine and is made anew.
 
-**What a journal holds beyond its verified prefix.** The rest of one append that never came to its end (a message cut
-short, or whole but without its record) was never anybody's to read and goes with the journal. Anything else is damage:
-then the whole journal moves into quarantine after its prefix has been sealed. Nothing in quarantine is ever deleted.
+What a journal holds beyond its verified prefix goes with it if it is the rest of one append that never came to its end.
+Anything else is damage: then the whole journal moves into quarantine after its prefix has been sealed. Nothing in
+quarantine is ever deleted.
+
+However long a segment is, no more of it is in memory than a row group.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from datetime import date as Date  # noqa: N812 - "date" is the word for the values
 from pathlib import Path
-from typing import Final
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import BinaryIO, Final
 
 from wsresearch.capture.disk import REAL_DISK, Disk
-from wsresearch.capture.journal import RECORD_BYTES, Follower
+from wsresearch.capture.journal import RECORD_BYTES
 from wsresearch.capture.layout import Layout, Segment, Suffix
-from wsresearch.capture.parquet import difference, encode, regroup
+from wsresearch.capture.parquet import difference, encode
+from wsresearch.capture.reading import Reading
 from wsresearch.errors import CaptureDamaged
-from wsresearch.schema import TIME_COLUMN, TableName
+from wsresearch.schema import TableName
 
 __all__ = ["Recovered", "SealCutShort", "Sealed", "recover", "seal"]
 
-_NS_A_DAY: Final = 86_400 * 10**9
-_DAY_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
-
-_ROWS_AT_ONCE: Final = 1024
-"""Rows of small batches that are put together as they are read: one of a single event takes 16 kB of memory [measured],
-so that a row group of such would take 2 GB."""
-
 _READ_BACK: Final = 1 << 20
-"""Bytes of a sealed file that are read back and compared at a time."""
-
-_LONGEST_MESSAGE: Final = 1 << 28
-"""Bytes that one append may have left unfinished, far more than the largest batch; what is longer is damage."""
+"""Bytes of a sealed file that are read back at a time."""
 
 
 class SealCutShort(Exception):  # noqa: N818 - says what became of it, and is caught by whoever asked for it
@@ -111,17 +102,6 @@ class Recovered:
     def rows(self) -> int:
         """Rows in the segments that were sealed now."""
         return sum(each.rows for each in self.sealed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Survey:
-    """What one reading of a journal found: its verified rows and what stands behind them."""
-
-    rows: int
-    dates: frozenset[Date]
-    metadata: Mapping[bytes, bytes]
-    problem: str | None
-    """Damage in or behind the verified prefix."""
 
 
 def seal(
@@ -202,26 +182,31 @@ def _seal(
 ) -> tuple[Sealed | None, tuple[Path, ...], str | None]:
     """Seal, and tell what was sealed, what was moved into quarantine and what was wrong."""
     try:
-        survey, content = _read_through(layout, segment, on_step)
+        reading = Reading(layout, segment, on_step)
     except FileNotFoundError:
         return None, (), None
     moved: tuple[Path, ...] = ()
-    path = None
-    size_bytes = 0
-    if len(survey.dates) == 1:
-        (date,) = survey.dates
+    same = True
+    with reading:
+        if (date := reading.date) is not None:
+            path = layout.parquet_path(segment, date)
+            if os.path.lexists(path):
+                same = _holds(path, encode(segment.table, reading.pieces, reading.metadata))
+            else:
+                _publish(layout, reading, date, disk=disk, on_step=on_step)
+        problem = reading.finish()
+    if (date := reading.date) is not None:
         path = layout.parquet_path(segment, date)
-        size_bytes = content.nbytes
-        if os.path.lexists(path) and not _holds(path, content):
+        if not same:
             moved += _quarantine(layout, segment, ((path, Suffix.PARQUET),), disk)
-        if not os.path.lexists(path):
-            _publish(layout, segment, date, content, metadata=survey.metadata, disk=disk, on_step=on_step)
+            with Reading(layout, segment, on_step) as again:
+                _publish(layout, again, date, disk=disk, on_step=on_step)
         # Also where the file had its name before we came: whoever gave it may have been cut off right then.
         for folder in (path.parent, layout.table_dir(segment.table), layout.root):
             on_step()
             disk.fsync_dir(folder)
         on_step()
-    if survey.problem:
+    if problem:
         files = ((layout.journal_path(segment), Suffix.JOURNAL), (layout.index_path(segment), Suffix.INDEX))
         moved += _quarantine(layout, segment, files, disk)
     else:
@@ -229,45 +214,40 @@ def _seal(
             with suppress(FileNotFoundError):
                 disk.unlink(name)
     disk.fsync_dir(layout.journal_dir)
-    if path is None:
-        return None, moved, survey.problem
+    if date is None:
+        return None, moved, problem
     done = Sealed(
         segment=segment,
         path=path,
-        rows=survey.rows,
-        size_bytes=size_bytes,
+        rows=reading.rows,
+        size_bytes=path.stat().st_size,
         quarantined=moved,
-        problem=survey.problem,
+        problem=problem,
     )
-    return done, moved, survey.problem
+    return done, moved, problem
 
 
-def _publish(
-    layout: Layout,
-    segment: Segment,
-    date: Date,
-    content: memoryview,
-    *,
-    metadata: Mapping[bytes, bytes],
-    disk: Disk,
-    on_step: Callable[[], None],
-) -> None:
-    """Write the Parquet file under a hidden name, check it, and give it its own name."""
+def _publish(layout: Layout, reading: Reading, date: Date, *, disk: Disk, on_step: Callable[[], None]) -> None:
+    """Write the Parquet file under a hidden name, check it, and give it its own name.
+
+    Nothing is left of it if the rows turn out to be of several dates.
+    """
+    segment = reading.segment
     disk.mkdir(layout.table_dir(segment.table))
     disk.mkdir(layout.date_dir(segment.table, date))
     temporary = layout.temporary_path(segment, date)
     with suppress(FileNotFoundError):
         disk.unlink(temporary)
     try:
-        descriptor = disk.create(temporary)
-        try:
-            disk.write(descriptor, content)
-            disk.fsync(descriptor)
-        finally:
-            disk.close(descriptor)
-        wrong = None if _holds(temporary, content) else "other bytes"
-        with Follower(layout, segment) as follower:
-            wrong = wrong or difference(content, segment.table, _blocks(follower, on_step), metadata)
+        written = _written(temporary, encode(segment.table, reading.pieces, reading.metadata), disk)
+        reading.finish()
+        if reading.date is None:
+            disk.unlink(temporary)
+            return
+        wrong = None if _checksum(temporary) == written else "other bytes"
+        if not wrong:
+            with Reading(layout, segment, on_step) as again:
+                wrong = difference(os.fspath(temporary), segment.table, again.pieces, again.metadata)
         if wrong:
             raise CaptureDamaged(
                 f"{segment} was written to {str(temporary)!r} and read back differently ({wrong}): "
@@ -281,95 +261,44 @@ def _publish(
     disk.rename(temporary, layout.parquet_path(segment, date))
 
 
-def _read_through(layout: Layout, segment: Segment, on_step: Callable[[], None]) -> tuple[_Survey, memoryview]:
-    """Read a journal to the end of what is verified; return what there is to say of it, and its rows as Parquet."""
-    rows = 0
-    dates: set[Date] = set()
-    with Follower(layout, segment) as follower:
-
-        def blocks() -> Iterator[pa.Table]:
-            nonlocal rows
-            for block in _blocks(follower, on_step):
-                rows += block.num_rows
-                dates.update(_dates(block.column(TIME_COLUMN[segment.table])))
-                yield block
-
-        follower.poll(max_rows=0)  # the schema, whose metadata the Parquet file begins with
-        rest = blocks()
-        content = encode(segment.table, rest, follower.schema_metadata)
-        for _ in rest:
-            pass  # whatever was made of it, what is told is what the journal holds
-        if follower.error is not None:
-            raise follower.error
-        problem = follower.problem or _trouble_behind(layout, follower)
-        if follower.sizes() == (0, 0):
-            problem = None  # cut off before the first byte, whatever became of the index
-        elif rows and len(dates) != 1:
-            problem = f"{segment}: {rows} rows of {len(dates)} dates, which no writer of ours makes"
-        survey = _Survey(rows=rows, dates=frozenset(dates), metadata=follower.schema_metadata, problem=problem)
-        return survey, content
-
-
-def _blocks(follower: Follower, on_step: Callable[[], None]) -> Iterator[pa.Table]:
-    """Read the verified rows of a journal, a row group at a time."""
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        while found := follower.poll(max_rows=_ROWS_AT_ONCE):
-            on_step()
-            yield from pa.Table.from_batches(found).combine_chunks().to_batches()
-
-    return regroup(batches(), follower.segment.table)
-
-
-def _dates(time: pa.ChunkedArray) -> set[Date]:
-    ends = pc.min_max(time.cast(pa.int64()))
-    days = {ends[end].as_py() // _NS_A_DAY for end in ("min", "max") if ends[end].is_valid}
-    return {Date.fromordinal(_DAY_ZERO + day) for day in days}
-
-
-def _trouble_behind(layout: Layout, follower: Follower) -> str | None:
-    """Say what is wrong with the bytes behind the verified prefix; None if they are one unfinished append."""
-    data_bytes, index_bytes = follower.sizes()
-    rest = data_bytes - follower.offset
-    if not rest and index_bytes < (follower.records + 1) * RECORD_BYTES:
-        return None
-    if follower.closed:
-        return f"{follower.segment}: {rest} bytes after the end of the stream"
-    with layout.journal_path(follower.segment).open("rb") as file:
-        file.seek(follower.offset)
-        tail = file.read(min(rest, _LONGEST_MESSAGE))
-    if rest <= _LONGEST_MESSAGE and _is_one_append(tail):
-        return None
-    return f"{follower.segment}: {rest} bytes after record {follower.records - 1} that no append left"
-
-
-def _is_one_append(tail: bytes) -> bool:
-    """Tell whether bytes are one IPC message, or the beginning of one."""
-    marker = b"\xff\xff\xff\xff"
-    if not tail.startswith(marker[: len(tail)]):
-        return False
-    reader = pa.BufferReader(tail)
+def _written(path: Path, blocks: Iterable[bytes], disk: Disk) -> tuple[int, int]:
+    """Write a file and make it durable; return its size and the CRC-32 of what was to be written."""
+    size = crc = 0
+    descriptor = disk.create(path)
     try:
-        pa.ipc.read_message(reader)
-    except (pa.ArrowException, OSError, EOFError):
-        return True
-    return bool(reader.tell() == len(tail))
+        for block in blocks:
+            disk.write(descriptor, block)
+            size, crc = size + len(block), zlib.crc32(block, crc)
+        disk.fsync(descriptor)
+    finally:
+        disk.close(descriptor)
+    return size, crc
 
 
-def _holds(path: Path, content: memoryview) -> bool:
-    """Tell whether a file of ours has exactly these bytes, on the disk; it never lies in memory as a whole."""
+def _checksum(path: Path) -> tuple[int, int]:
+    """Return size and CRC-32 of a file as the disk gives it back."""
+    size = crc = 0
+    with _from_disk(path) as file:
+        while found := file.read(_READ_BACK):
+            size, crc = size + len(found), zlib.crc32(found, crc)
+    return size, crc
+
+
+def _holds(path: Path, blocks: Iterable[bytes]) -> bool:
+    """Tell whether a file of ours has exactly these bytes, on the disk."""
     if path.is_symlink() or not path.is_file():
         return False
-    with path.open("rb", buffering=0) as file:
+    with _from_disk(path) as file:
+        return all(file.read(len(block)) == block for block in blocks) and not file.read(1)
+
+
+@contextmanager
+def _from_disk(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             # Forget what is in memory, so that it is the disk that answers; a hint, and not heeded everywhere.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        at = 0
-        while found := file.read(_READ_BACK):
-            if not pa.py_buffer(found).equals(pa.py_buffer(content[at : at + len(found)])):  # Python takes 40 × as long
-                return False
-            at += len(found)
-    return at == len(content)
+        yield file
 
 
 def _settle_lone_index(layout: Layout, segment: Segment, disk: Disk) -> tuple[Path, ...]:

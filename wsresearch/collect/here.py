@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import json
@@ -24,18 +23,15 @@ from typing import Any, Final
 
 from wsresearch.collect.collector import Collector
 from wsresearch.collect.config import Config
+from wsresearch.collect.memory import keep_freed_memory
 from wsresearch.collect.process import COLLECT, LAUNCH, as_told, start_detached
 from wsresearch.errors import WsresearchError
 
-__all__ = ["collect_here", "keep_freed_memory"]
+__all__ = ["collect_here"]
 
 _LOG_NAME: Final = "collector.log"
 _LOG_BYTES: Final = 4 << 20
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Parameters of mallopt(3), and how many bytes are kept at most; the largest that the second one takes.
-_TRIM_THRESHOLD: Final = -1
-_MMAP_THRESHOLD: Final = -3
-_KEPT_BYTES: Final = 32 << 20
 _SWITCH: Final = 0.001
 # What a run's end means to a shell; 4, it gave up, comes from the lifecycle.
 _ROWS_LOST: Final = 3
@@ -96,17 +92,6 @@ def collect_here(
     sys.setswitchinterval(_SWITCH)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed for the next block of messages; elsewhere nothing happens.
-
-    Decoding a block takes about a megabyte of arrays for a millisecond. By default they go back to the system each
-    time, and having it hand out the same pages again costs as much as the decoding.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            mallopt(parameter, _KEPT_BYTES)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -27,6 +27,7 @@ import psutil
 from wsresearch.capture.layout import Layout
 from wsresearch.collect import lock
 from wsresearch.collect.config import Config
+from wsresearch.collect.memory import ARROW_POOL
 from wsresearch.collect.status import read_status
 from wsresearch.errors import (
     CaptureBusy,
@@ -150,9 +151,12 @@ def _command(what: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment, in which the package is found even where it is not installed."""
+    """Return this process's environment, in which the package is found even where it is not installed.
+
+    A collector's memory is asked for as :mod:`.memory` has it.
+    """
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**dict([ARROW_POOL]), **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def running(root: Path) -> psutil.Process | None:
