@@ -264,6 +264,8 @@ class Notebook:
         """Change the colours of the whole page."""
         self._command("apputils:change-theme", theme=_THEMES[theme])
         self.page.wait_for_function("dark => document.body.dataset.jpThemeLight === String(!dark)", arg=theme == "dark")
+        # The curtain that JupyterLab draws meanwhile lifts slowly, and would be over a picture of the page.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def cell(self, at: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(at)

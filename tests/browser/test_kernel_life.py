@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
 from tests.browser.conftest import Keep, OpenNotebook
-from tests.browser.jupyter import Notebook, until
+from tests.browser.jupyter import PATIENCE, JupyterLab, Notebook, until
 from tests.browser.panelview import PanelView
 from tests.browser.test_panel import collect, collector_of
 from wsresearch.api import Capture
@@ -58,33 +58,52 @@ def test_a_busy_cell_is_not_in_the_data(opened: OpenNotebook, exchange: Exchange
     assert collector_of(root) == pid
 
 
-def contention() -> float:
-    """How many times as long as its CPU time work takes now, because others use the machine too; at least 1."""
-    began, used = time.monotonic(), time.process_time()
-    while time.process_time() - used < 0.2:
-        pass
-    return max(1.0, (time.monotonic() - began) / 0.2)
+SEEN = """
+    output => {
+        let pressed = NaN;
+        const press = event => { if (event.ctrlKey && event.key === 'Enter') pressed = performance.now(); };
+        window.addEventListener('keydown', press, {capture: true});
+        window.attached = new Promise(resolve => new MutationObserver((_changes, observer) => {
+            if (!/^\\s*open\\b/.test(output.querySelector('.wsr-badge')?.textContent ?? '')) return;
+            observer.disconnect();
+            window.removeEventListener('keydown', press, {capture: true});
+            resolve((performance.now() - pressed) / 1000);
+        }).observe(output, {childList: true, subtree: true, characterData: true}));
+    }
+"""
+ATTACHED = """
+    patience => Promise.race([
+        window.attached,
+        new Promise((_, reject) => setTimeout(() => reject(Error('no badge says open')), patience)),
+    ])
+"""
+"""Have the page itself take the seconds from the keys to the badge: a driver that asks again and again is late."""
 
 
-def attaches(notebook: Notebook, panel: PanelView) -> float:
+def scheduled(pids: Iterable[int]) -> tuple[float, float]:
+    """The seconds for which threads of processes were on a processor, and for which they waited to be let on one."""
+    told = [path.read_text().split() for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(each[0]) for each in told) / 1e9, sum(int(each[1]) for each in told) / 1e9
+
+
+def attaches(notebook: Notebook, panel: PanelView, jupyter: JupyterLab) -> float:
     """Run the cell with a panel in a kernel that has imported nothing yet; return the seconds until it tells a state.
 
-    They are those of a machine that has nothing else to do: what others take away is divided out. What a kernel that
-    is gone has left is taken out of the page first.
+    The time for which others kept the kernel from the processors is taken off, as Linux counts it, but never so much
+    that less is left than the kernel worked. What a kernel that is gone has left is taken out of the page first.
     """
-    before = contention()
     panel.place.evaluate("output => { output.querySelectorAll('.wsr-badge').forEach(badge => badge.remove()); }")
-    began = time.monotonic()
+    panel.place.evaluate(SEEN)
+    worked, waited = scheduled(jupyter.kernel_pids())
     notebook.start(3)
-    panel.becomes("open")
-    took = time.monotonic() - began
-    slow = min(before, contention())
-    print(f"attached after {took:.2f} s on a machine that is {slow:.1f} times as slow as it is alone")
-    return took / slow
+    took: float = notebook.page.evaluate(ATTACHED, PATIENCE * 1000)
+    worked, waited = (now - then for now, then in zip(scheduled(jupyter.kernel_pids()), (worked, waited), strict=True))
+    print(f"attached after {took:.2f} s: the kernel worked for {worked:.2f} s, was kept waiting for {waited:.2f} s")
+    return max(took - waited, worked)
 
 
 def test_interrupt_and_restart_leave_the_capture_alone(
-    opened: OpenNotebook, exchange: ExchangeProcess, root: Path, keep: Keep
+    opened: OpenNotebook, exchange: ExchangeProcess, root: Path, jupyter: JupyterLab, keep: Keep
 ) -> None:
     """Interrupted and restarted, the kernel takes nothing with it; a fresh panel is attached within a second."""
     endless = "import time\nprint('in the loop', flush=True)\nwhile True:\n    time.sleep(0.1)"
@@ -112,10 +131,10 @@ def test_interrupt_and_restart_leave_the_capture_alone(
     until(lambda: capture.status.trades > before, "the capture goes on")
     keep("panel-of-a-kernel-that-is-gone", panel.place)
     fresh = PanelView(notebook.output(3))
-    attached = [attaches(notebook, fresh)]
+    attached = [attaches(notebook, fresh, jupyter)]
     while attached[-1] >= 1 and len(attached) < 3:
         notebook.restart()
-        attached.append(attaches(notebook, fresh))
+        attached.append(attaches(notebook, fresh, jupyter))
     assert min(attached) < 1, attached
     fresh.rises("trades")
     fresh.has_pictures()
