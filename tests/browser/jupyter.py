@@ -285,8 +285,7 @@ class Notebook:
     def told(self, at: int) -> Any:
         """Run a cell that prints one JSON document, and return that."""
         self.run(at)
-        text = self.text(at).strip()
-        assert text, f"cell {at} printed nothing"
+        text = until(lambda: self.text(at).strip(), f"what cell {at} printed is shown")
         try:
             return json.loads(text.splitlines()[-1])
         except json.JSONDecodeError:
@@ -329,8 +328,21 @@ class Notebook:
 
     def restart(self) -> None:
         """Press the arrow in the toolbar and confirm."""
+        # The kernel that goes is idle too, so first it must be seen to go.
+        self._panel(
+            """panel => {
+                const changed = panel.sessionContext.statusChanged;
+                window.restarting = new Promise(resolve => changed.connect(function see(_context, status) {
+                    if (status !== 'restarting') return;
+                    changed.disconnect(see);
+                    resolve(null);
+                }));
+                return null;
+            }"""
+        )
         self._press('[data-command="notebook:restart-kernel"], [data-jp-item-name="restart"] jp-button')
         self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+        self.page.evaluate("() => window.restarting")
         self._idle()
 
     def save(self) -> None:
