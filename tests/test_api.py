@@ -44,11 +44,18 @@ def exchange() -> Iterator[ExchangeProcess]:
 def capture(exchange: ExchangeProcess, tmp_path_factory: pytest.TempPathFactory) -> wr.Capture:
     """A capture that was collected for a moment, with one outage, and stopped."""
     root = tmp_path_factory.mktemp("api") / "c"
-    config = make_config(STREAM, root, url=exchange.url, duration=1.5, policy="constant", policy_args={"delay": "0.1"})
+    config = make_config(STREAM, root, url=exchange.url, duration=60, policy="constant", policy_args={"delay": "0.1"})
+    enough: list[int] = []
 
     def watch(collector: wr.Collector) -> None:
-        if collector.status.connection == 1 and collector.status.trades:
+        status = collector.status
+        if status.connection == 1 and status.trades:
             collector.reconnect()
+        elif status.connection == 2:
+            # However slow the machine: as many trades as a second brings, on the connection after the outage.
+            enough.append(status.trades + 3000)
+            if status.trades >= enough[0]:
+                collector.stop()
 
     assert collect_here(config, watch=watch) == 0
     return wr.open_capture(root)

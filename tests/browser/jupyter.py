@@ -264,6 +264,8 @@ class Notebook:
         """Change the colours of the whole page."""
         self._command("apputils:change-theme", theme=_THEMES[theme])
         self.page.wait_for_function("dark => document.body.dataset.jpThemeLight === String(!dark)", arg=theme == "dark")
+        # The curtain that JupyterLab draws meanwhile lifts slowly, and would be over a picture of the page.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def cell(self, at: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(at)
@@ -283,8 +285,7 @@ class Notebook:
     def told(self, at: int) -> Any:
         """Run a cell that prints one JSON document, and return that."""
         self.run(at)
-        text = self.text(at).strip()
-        assert text, f"cell {at} printed nothing"
+        text = until(lambda: self.text(at).strip(), f"what cell {at} printed is shown")
         try:
             return json.loads(text.splitlines()[-1])
         except json.JSONDecodeError:
@@ -327,8 +328,21 @@ class Notebook:
 
     def restart(self) -> None:
         """Press the arrow in the toolbar and confirm."""
+        # The kernel that goes is idle too, so first it must be seen to go.
+        self._panel(
+            """panel => {
+                const changed = panel.sessionContext.statusChanged;
+                window.restarting = new Promise(resolve => changed.connect(function see(_context, status) {
+                    if (status !== 'restarting') return;
+                    changed.disconnect(see);
+                    resolve(null);
+                }));
+                return null;
+            }"""
+        )
         self._press('[data-command="notebook:restart-kernel"], [data-jp-item-name="restart"] jp-button')
         self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+        self.page.evaluate("() => window.restarting")
         self._idle()
 
     def save(self) -> None:

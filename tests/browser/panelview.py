@@ -63,6 +63,10 @@ class PanelView:
         words = re.compile(rf"^\s*{state}\b")
         self._badge.filter(has_text=words).first.wait_for(timeout=timeout * 1000)
 
+    def is_static(self) -> None:
+        """Wait until it says that it needs no kernel; its badge tells the end before that."""
+        self.place.get_by_text("This panel is static").wait_for()
+
     def count(self, name: str) -> int:
         """Return a counter, such as ``trades``; -1 while it is not shown."""
         text = self._counters.first.inner_text() if self._counters.count() else ""

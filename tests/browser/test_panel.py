@@ -68,6 +68,7 @@ def test_a_capture_from_start_to_stop(opened: OpenNotebook, exchange: ExchangePr
     panel.press("Stop")
     until(lambda: process.running(root) is None, f"the collector {pid} is gone")
     panel.becomes("stopped")
+    panel.is_static()
     assert panel.button("Stop").count() == 0
     panel.tells_of("reset")
     panel.has_pictures()

@@ -301,9 +301,10 @@ def test_twenty_thousand_a_second() -> None:
                 return seen
 
             task = asyncio.create_task(drain())
-            begun = time.perf_counter()
+            begun = time.process_time()
             await exchange.played()
-            assert time.perf_counter() - begun < 2.0
+            # Of a processor, its client's share included: less than the tape lasts, whatever else the machine does.
+            assert time.process_time() - begun < 1.0
             await exchange.inject({"fault": "reset_peer"})
             with pytest.raises(ConnectionResetError):
                 frames = await task

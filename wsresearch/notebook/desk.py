@@ -288,6 +288,8 @@ class Panel(Shown):
         if self._pictures is not None:
             from wsresearch.notebook.canvas import close_fonts
 
+            for picture in self._pictures:
+                picture.close()
             close_fonts()
         if self._live is not None:
             self._live.close()

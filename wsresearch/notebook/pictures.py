@@ -6,10 +6,11 @@ What they show is in `plots`; where they appear is not here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from wsresearch.errors import WsresearchError
@@ -104,6 +105,12 @@ class Picture:
         self._due = began + (time.thread_time() - cost) / _SHARE
         return self.drawn
 
+    def close(self) -> None:
+        """Take the figure apart; what was drawn stays."""
+        if self._ax is not None and (figure := self._ax.get_figure(root=True)) is not None:
+            _take_apart(figure.findobj())
+        self._ax = None
+
     def _moved(self, seen: Seen, stretch: Stretch) -> int:
         """Return a number that changes when the passing of time alone would show."""
         if seen.until is None or seen.first is None:
@@ -127,6 +134,7 @@ class Picture:
 
     def _axes(self, palette: Palette) -> Axes:
         if self._ax is None or self._palette != palette:
+            self.close()
             figure = new_figure(_WIDTH, self._height, palette)
             self._ax = axes_in(figure, bottom=0, height=self._height, palette=palette)
             self._palette = palette
@@ -150,7 +158,20 @@ def _clear(ax: Axes) -> None:
         *ax.texts,
         *ax.artists,
     ):
+        parts = artist.findobj()  # which a removed one does not know any more
         artist.remove()
+        _take_apart(parts)
+
+
+def _take_apart(parts: Sequence[Artist]) -> None:
+    """Have what is not shown any more freed now and here, by the thread that drew it.
+
+    An artist and its parts refer to each other, so Python would find them when it looks for such circles: in whatever
+    thread that is, the main one too while a cell runs. Matplotlib is told of each by a callback, and when one of those
+    is what an interrupt meets, Python drops it: the cell would go on as if nobody had pressed the button.
+    """
+    for part in parts:
+        vars(part).clear()
 
 
 def live_pictures() -> tuple[Picture, ...]:

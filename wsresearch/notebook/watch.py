@@ -73,6 +73,8 @@ def watch(root: Path, *, seconds: float, stretch: Stretch, palette: str, every: 
                     return
                 time.sleep(now - time.monotonic())
     finally:
+        for picture in pictures:
+            picture.close()
         live.close()
 
 
