@@ -120,15 +120,11 @@ class Pruning:
         """Return the document that ``wsresearch prune --json`` prints."""
         told = {name: getattr(self, name) for name in ("done", "segments", "rows")}
         moments = {name: getattr(self, name) for name in ("before", "first", "last")}
-        ends = {symbol: known.ends or (None, None) for symbol, known in self.symbols.items()}
         return {
             **told,
             "bytes": self.size_bytes,
             **{name: None if moment is None else moment.isoformat() for name, moment in moments.items()},
-            "symbols": {
-                symbol: {"first_id": ends[symbol][0], "last_id": ends[symbol][1], "rows": known.rows}
-                for symbol, known in self.symbols.items()
-            },
+            "symbols": {symbol: known.as_json() for symbol, known in self.symbols.items()},
             "problems": list(self.problems),
             "leftovers": self.leftovers,
             "removed": self.removed,

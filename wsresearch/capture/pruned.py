@@ -70,6 +70,11 @@ class PrunedSymbol:
         ids = Ids.union(Ids.spanning(era.ids) for era in self.eras)
         return (int(ids.firsts[0]), int(ids.lasts[-1])) if len(ids) else None
 
+    def as_json(self) -> dict[str, int | None]:
+        """Return the totals, without the intervals."""
+        first, last = self.ends or (None, None)
+        return {"first_id": first, "last_id": last, "rows": self.rows}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
@@ -142,7 +147,6 @@ class Pruned:
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``wsresearch verify --json`` tells of it: totals, without the intervals."""
-        ends = {symbol: known.ends or (None, None) for symbol, known in self.symbols.items()}
         return {
             "at": self.at.isoformat(),
             "segments": self.numbers.count,
@@ -150,10 +154,7 @@ class Pruned:
             "bytes": self.size_bytes,
             "first": None if self.first is None else self.first.isoformat(),
             "last": None if self.last is None else self.last.isoformat(),
-            "symbols": {
-                symbol: {"first_id": ends[symbol][0], "last_id": ends[symbol][1], "rows": known.rows}
-                for symbol, known in self.symbols.items()
-            },
+            "symbols": {symbol: known.as_json() for symbol, known in self.symbols.items()},
         }
 
     def __str__(self) -> str:
