@@ -31,7 +31,7 @@ KEPT_IN = {
     "websockets": {"collect/transport.py", "collect/connection.py", "lab/exchange.py"},
     "ipywidgets": {"notebook/panel.py"},
     "matplotlib": "notebook/",
-    "typer": {"cli.py", "storm_command.py", "exchange_command.py"},
+    "typer": {"cli.py", "storm_command.py", "exchange_command.py", "prune_command.py"},
     "filelock": {"collect/lock.py"},
     "aiohappyeyeballs": {"collect/reach.py"},
 }
@@ -129,6 +129,14 @@ def test_every_public_name_exists() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_prune_leaves_what_the_next_start_reads() -> None:
+    """A start goes back so many segments, and no further: two rooms, one number."""
+    from wsresearch.capture import prune
+    from wsresearch.collect import newest
+
+    assert prune.KEPT >= newest.FURTHEST
 
 
 def test_collector_and_verify_believe_in_the_same_leaps() -> None:

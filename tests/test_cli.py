@@ -31,7 +31,7 @@ STATUS_KEYS = {
     *("state", "pid", "run", "connection", "attempt", "next_delay", "messages", "trades", "bytes", "rejected"),
     *("dropped", "holes", "since", "cause"),
 }
-VERIFY_KEYS = {"ok", "rows", "segments", "duplicates", "symbols", "holes", "problems"}
+VERIFY_KEYS = {"ok", "rows", "segments", "duplicates", "symbols", "holes", "problems", "pruned"}
 OUTAGE_KEYS = {
     *("cause", "attempts", "waited", "silence", "detect", "connect", "first_message", "ids_lost", "censored"),
 }
@@ -171,7 +171,7 @@ def test_json_is_one_document_with_the_promised_keys(capture: Path, capsys: pyte
     assert set(verified["symbols"]["BTCUSDT"]) == {"first_id", "last_id", "rows", "missing"}
     assert main(["report", str(capture), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert set(report) == {"outages", "connections", "trades", "losses", "idle_timeout"}
+    assert set(report) == {"outages", "connections", "trades", "losses", "idle_timeout", "pruned"}
     assert report["trades"] == status["trades"]
 
 
@@ -275,6 +275,44 @@ def test_a_killed_collector_is_failed_and_recover_mends_it(
     assert main(["verify", str(root)]) == 0
 
 
+def test_a_prune_tells_what_would_go_and_does_it_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing goes without --yes; what goes is told by symbol; `verify` and the report go on to tell what went."""
+    capture = Recorded(tmp_path / "c", rows=10)
+    capture.event("run_started")
+    capture.trade(200)
+    capture.stop()
+    root = str(capture.root)
+    before = tree(capture.root)
+    assert main(["prune", root, "--keep", "170s"]) == 0
+    size = sum(path.stat().st_size for path in capture.layout.parquets(TableName.TRADES)[:2])
+    assert capsys.readouterr().out.splitlines() == [
+        f"would remove 20 trades of 2 segments ({size:,} bytes), received before 2026-11-23 12:00:29 UTC",
+        "  from 2026-11-23 12:00:00 to 2026-11-23 12:00:19 UTC",
+        "  BTCUSDT: 20 rows (1 to 20)",
+        f"nothing was changed; to do it: wsresearch prune {root} --keep 170s --yes",
+    ]
+    assert tree(capture.root) == before
+    stream = Reader(capture.root).batches()
+    assert main(["prune", root, "--before", "2026-11-23T12:00:29Z", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["done"], told["segments"], told["rows"], told["removed"]) == (False, 2, 20, 0)
+    del stream
+    assert main(["prune", root, "--keep", "1s", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("removed 40 trades of 4 segments")
+    assert "the newest 16 sealed segments stay" in out
+    assert "bytes freed in 4 files" in out
+    assert main(["verify", root]) == 0
+    assert "40 trades of 4 segments, received until" in capsys.readouterr().out
+    assert main(["verify", root, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pruned"]["rows"] == 40
+    assert main(["report", root]) == 0
+    assert "were removed by `prune`" in capsys.readouterr().out
+    for wrong in ([], ["--keep", "7d", "--before", "2026-11-20"], ["--keep", "soon"], ["--before", "soon"]):
+        assert main(["prune", root, *wrong]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_what_a_recovery_met_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Damage is named, and a journal that could not be sealed is an exit code: done is only what is done."""
     capture = Recorded(tmp_path / "c")
@@ -337,7 +375,7 @@ def test_progress_is_plain_lines_without_a_terminal_and_one_line_in_one(
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "collect", "status", "stop", "reconnect", "report", "verify", "recover", "exchange"]
+    "command", ["demo", "collect", "status", "stop", "reconnect", "report", "verify", "recover", "prune", "exchange"]
 )
 def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` says what a command does and what each option means."""

@@ -6,7 +6,7 @@ The public names, each imported when it is first used: ``import wsresearch`` ope
 collecting              ``collect, open_capture, Capture, Status, Collector, Config``
 the rules               ``FullJitter, EqualJitter, Decorrelated, Exponential, Constant, Linear, Policy,``
                         ``PRESETS, parse_policy, Reset, Budget, Cause``
-data                    ``to_pandas, schema``
+data                    ``to_pandas, schema, prune``
 understanding           ``study, plots``
 watching and steering   ``panel``, and :meth:`Capture.panel`, :meth:`Capture.watch`
 trying out              ``lab, lab_panel``
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wsresearch.api import open_capture as open_capture
     from wsresearch.api import panel as panel
     from wsresearch.api import to_pandas as to_pandas
+    from wsresearch.capture.prune import prune as prune
     from wsresearch.collect.collector import Collector as Collector
     from wsresearch.collect.config import Config as Config
     from wsresearch.collect.status import Status as Status
@@ -73,6 +74,7 @@ _HOMES: Final = {
     "open_capture": "wsresearch.api",
     "panel": "wsresearch.api",
     "parse_policy": "wsresearch.reconnect.presets",
+    "prune": "wsresearch.capture.prune",
     "to_pandas": "wsresearch.api",
 }
 _ROOMS: Final = {

@@ -248,7 +248,7 @@ class Capture(Reader):
         """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
         from wsresearch import study
 
-        lost = self.outages() if outages is None else outages
+        lost = self.since_pruned(self.outages() if outages is None else outages, "began")
         swept = study.sweep(self.batches(columns=_SWEPT), outages=lost)
         given = study.TIMEOUTS if timeouts is None else timeouts
         return study.staleness(swept, lost, timeouts=given, tolerated=tolerated)
@@ -295,8 +295,8 @@ class Capture(Reader):
         """Return the document of ``wsresearch report --json``."""
         from wsresearch import study
 
-        lost = self.outages()
-        return study.report(
+        lost, pruned = self.outages(), self.pruned()
+        return {"pruned": None if pruned is None else pruned.as_json()} | study.report(
             self.events(),
             outages=lost,
             trades=self.totals().trades,
@@ -348,6 +348,7 @@ class Capture(Reader):
 
         document = self.report()
         told = [loss_line(document["losses"]), idle_timeout_line(document["idle_timeout"])]
+        told += [str(pruned)] if (pruned := self.pruned()) else []
         return "\n".join([outage_table(self.outages()), "", *told])
 
     def report_html(self) -> str:
@@ -355,24 +356,14 @@ class Capture(Reader):
         from wsresearch.notebook.gap_distribution import idle_timeout_of
         from wsresearch.notebook.inventory import Inventory
         from wsresearch.notebook.report import report_html
-        from wsresearch.textreport import idle_timeout_line, loss_line
+        from wsresearch.textreport import facts
 
         document = self.report()
         identity, events, totals = self.identity, self.events(), self.totals()
         return report_html(
             events,
             title=f"{identity.venue}: {', '.join(identity.symbols)}",
-            facts={
-                "directory": os.fspath(self.root),
-                "collecting since": identity.created.isoformat(timespec="seconds"),
-                "policy": identity.config.get("policy", "unknown"),
-                "reset rule": identity.config.get("reset", "unknown"),
-                "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
-                "segments": totals.segments,
-                "bytes on disk": f"{totals.size_bytes:,}",
-                "missing ids": loss_line(document["losses"]).removeprefix("missing ids: "),
-                "recommended": idle_timeout_line(document["idle_timeout"]),
-            },
+            facts=facts(self.root, identity, totals, document, self.pruned()),
             trades_count=totals.trades,
             trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),

@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 from wsresearch.errors import UsageError, WsresearchError
 from wsresearch.exchange_command import exchange
 from wsresearch.progress import ProgressLine, Rate
+from wsresearch.prune_command import prune
 from wsresearch.safetext import safe
 from wsresearch.storm_command import storm
 
@@ -359,6 +360,7 @@ def demo(
     return run(seconds=seconds, out=out)
 
 
+app.command()(prune)
 app.command()(exchange)
 app.command()(storm)
 

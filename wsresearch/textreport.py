@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from wsresearch.safetext import safe
 
-__all__ = ["comparison_table", "idle_timeout_line", "loss_line", "outage_table"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wsresearch.capture.identity import Identity
+    from wsresearch.capture.pruned import Pruned
+    from wsresearch.capture.reader import Totals
+
+__all__ = ["comparison_table", "facts", "idle_timeout_line", "loss_line", "outage_table"]
 
 _Row = Mapping[str, Any]
 
@@ -41,6 +49,24 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[_Row], str]]]] = (
     ("ids lost", lambda row: "unknown" if row["ids_lost"] is None else f"{row['ids_lost']:,}"),
 )
 _LEFT: Final = frozenset({"cause", "policy", "ends"})
+
+
+def facts(
+    root: Path, identity: Identity, totals: Totals, document: Mapping[str, Any], pruned: Pruned | None
+) -> dict[str, object]:
+    """Return what stands at the head of a report, by name: of what it is, how much there is, what is missing."""
+    told: dict[str, object] = {
+        "directory": os.fspath(root),
+        "collecting since": identity.created.isoformat(timespec="seconds"),
+        "policy": identity.config.get("policy", "unknown"),
+        "reset rule": identity.config.get("reset", "unknown"),
+        "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
+        "segments": totals.segments,
+        "bytes on disk": f"{totals.size_bytes:,}",
+        "missing ids": loss_line(document["losses"]).removeprefix("missing ids: "),
+        "recommended": idle_timeout_line(document["idle_timeout"]),
+    }
+    return told if pruned is None else told | {"removed on purpose": str(pruned)}
 
 
 def outage_table(outages: pa.Table, *, most: int = 40) -> str:

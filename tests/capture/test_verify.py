@@ -58,6 +58,7 @@ def test_a_good_capture_is_well(tmp_path: Path) -> None:
         "symbols": {"BTCUSDT": {"first_id": 1, "last_id": 53, "rows": 49, "missing": 4}},
         "holes": [{"symbol": "BTCUSDT", "first_id": 26, "last_id": 29}],
         "problems": [],
+        "pruned": None,
     }
     assert json.loads(json.dumps(report.as_json())) == report.as_json()
     assert report.notes == ()
@@ -462,6 +463,7 @@ def test_an_empty_capture_is_well(tmp_path: Path) -> None:
         "symbols": {},
         "holes": [],
         "problems": [],
+        "pruned": None,
     }
 
 

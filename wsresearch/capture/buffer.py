@@ -176,6 +176,13 @@ class RollingBuffer:
             for one in batches:
                 self._add(one)
 
+    def forget(self) -> None:
+        """Drop all rows held, as too old: what follows does not follow on them."""
+        with self._adding:
+            counts = self._state.counts
+            gone = counts.evicted_by_age + counts.held
+            self._state = _State(counts=replace(counts, held=0, held_bytes=0, evicted_by_age=gone))
+
     def snapshot(self) -> pa.Table:
         """The rows held now, oldest first, as a table that never changes; its columns are not copied."""
         state = self._state

@@ -129,8 +129,12 @@ class IdsBuilder:
 
     def add(self, ids: NDArray[np.int64]) -> None:
         """Take in some ids."""
-        self.rows += ids.size
-        self._pieces.append(Ids.of(ids))
+        self.take(Ids.of(ids), rows=ids.size)
+
+    def take(self, ids: Ids, *, rows: int) -> None:
+        """Take in a set that so many rows had."""
+        self.rows += rows
+        self._pieces.append(ids)
         if len(self._pieces) > _PENDING:
             self._pieces = [Ids.union(self._pieces)]
 

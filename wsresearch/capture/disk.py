@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-__all__ = ["REAL_DISK", "Disk", "RealDisk"]
+__all__ = ["REAL_DISK", "Disk", "RealDisk", "replace_file"]
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -120,3 +121,28 @@ class RealDisk:
 
 
 REAL_DISK: Final[Disk] = RealDisk()
+
+
+def replace_file(path: Path, content: bytes, *, temporary: Path, disk: Disk) -> None:
+    """Put `content` in the place of a file, durably; a reader finds the old or the new, whole.
+
+    Raises
+    ------
+    OSError
+        If the disk refused; the old is still there, unless only making the new one's name durable failed.
+    """
+    with suppress(FileNotFoundError):
+        disk.unlink(temporary)
+    try:
+        descriptor = disk.create(temporary)
+        try:
+            disk.write(descriptor, content)
+            disk.fsync(descriptor)
+        finally:
+            disk.close(descriptor)
+        disk.rename(temporary, path)
+    except OSError:
+        with suppress(OSError):  # the error that brought us here is the one to tell
+            disk.unlink(temporary)
+        raise
+    disk.fsync_dir(path.parent)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from wsresearch.capture.journal import Follower
 from wsresearch.capture.rows import capture_is_there, refuse_unread, segment_rows, summary
-from wsresearch.capture.scan import Place, find, places
+from wsresearch.capture.scan import Place, Places, find, places
 from wsresearch.capture.sealed import chosen
 from wsresearch.capture.window import EVER, Window
 from wsresearch.errors import UsageError
@@ -151,26 +151,31 @@ class Follow:
             before = self._buffer.counts.added
             self._drain_all()
             # Listed once, not until nothing is new: a writer that rotates fast must not hold the caller.
-            if begun := self._begun_since():
+            begun, listed = self._begun_since()
+            if begun:
                 # What is listed before the last of these is finished, but rows may have come since it was read.
                 self._drain_all()
             for place in begun:
                 self._begin(place, EVER)
                 self._high = place.segment.number
+            del listed  # kept until here, so that none of it was pruned before it was read
             for opened in self._open.values():
                 refuse_unread(self._layout, opened.follower)
             added = self._buffer.counts.added - before
             self._quiet = 0 if added else self._quiet + 1
             return added
 
-    def _begun_since(self) -> list[Place]:
-        """Return the segments that are not known yet, in their order, and be done with those retired.
+    def _begun_since(self) -> tuple[list[Place], Places | None]:
+        """Return the segments that are not known yet, in their order, with their list; be done with those retired.
 
         Mostly a look at the journals tells all. The Parquet files, which may be many, must be listed as
         well when segments may have come and gone unseen: when one we knew has been retired, when the newest
         we know is done, and when the numbers of the new ones do not follow on those known. One case would
         escape: a journal that nobody seals while later segments are begun and retired between two polls;
         hence a look now and then.
+
+        If segments were pruned before they were taken, the rows held are forgotten, for those that come do not follow
+        on them; that takes a follower that was not polled for as long as trades are kept.
         """
         journals = self._layout.journals(self._table)
         retired = sorted(self._open.keys() - set(journals))
@@ -178,11 +183,13 @@ class Follow:
         in_order = [segment.number for segment in fresh] == list(range(self._high + 1, self._high + 1 + len(fresh)))
         newest_is_open = any(segment.number == self._high for segment in self._open)
         if not retired and in_order and newest_is_open and (self._quiet + 1) % _QUIET_POLLS:
-            return [Place(segment=segment, journal=True, parquet=None) for segment in fresh]
+            return [Place(segment=segment, journal=True, parquet=None) for segment in fresh], None
         found = places(self._layout, self._table)
         for segment in retired:
             self._retire(segment, found.find(segment))
-        return [place for place in found if place.segment.number > self._high]
+        if found.pruned is not None and found.pruned.through > self._high:
+            self._buffer.forget()
+        return [place for place in found if place.segment.number > self._high], found
 
     def _begin(self, place: Place, window: Window | None) -> None:
         """Take the rows of a segment not seen before, those in `window` into the buffer."""

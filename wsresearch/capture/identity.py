@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from wsresearch.capture.disk import REAL_DISK, Disk
+from wsresearch.capture.disk import REAL_DISK, Disk, replace_file
 from wsresearch.capture.layout import Layout
 from wsresearch.errors import CaptureError, CaptureTooNew, NotACapture, UsageError
 from wsresearch.schema import FORMAT_VERSION
@@ -263,21 +263,7 @@ def _make_folder(root: Path, disk: Disk) -> None:
 def _replace(layout: Layout, content: bytes, disk: Disk) -> None:
     """Put `content` in the place of ``capture.json``; a reader finds the old or the new, whole."""
     temporary = layout.root / f"{_TEMPORARY_PREFIX}{os.getpid()}-{threading.get_ident()}"
-    with suppress(FileNotFoundError):
-        disk.unlink(temporary)
-    try:
-        descriptor = disk.create(temporary)
-        try:
-            disk.write(descriptor, content)
-            disk.fsync(descriptor)
-        finally:
-            disk.close(descriptor)
-        disk.rename(temporary, layout.identity)
-    except OSError:
-        with suppress(OSError):  # the error that brought us here is the one to tell
-            disk.unlink(temporary)
-        raise
-    disk.fsync_dir(layout.root)
+    replace_file(layout.identity, content, temporary=temporary, disk=disk)
 
 
 def _listed(value: str | tuple[str, ...]) -> str:

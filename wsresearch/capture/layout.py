@@ -105,6 +105,11 @@ class Layout:
         """File that makes a directory a capture."""
         return self.root / "capture.json"
 
+    @property
+    def pruned(self) -> Path:
+        """File that says what was removed on purpose."""
+        return self.root / "pruned.json"
+
     def table_dir(self, table: TableName) -> Path:
         """Folder of a table's date folders."""
         return self.root / table

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wsresearch.capture.buffer import RollingBuffer
 from wsresearch.capture.follow import Follow
 from wsresearch.capture.identity import read_identity
 from wsresearch.capture.layout import Layout
+from wsresearch.capture.pruned import read_pruned
 from wsresearch.capture.rows import SegmentSummary, capture_is_there, segment_rows, summary
 from wsresearch.capture.scan import Place, Places, places
 from wsresearch.capture.sealed import columns_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from wsresearch.capture.identity import Identity
     from wsresearch.capture.layout import Segment
+    from wsresearch.capture.pruned import Pruned
 
 __all__ = ["Reader", "Totals"]
 
@@ -68,7 +71,8 @@ class Reader:
 
     Every call looks at the directory anew and returns a prefix of what was recorded, at least up to the moment of
     the call: each row once, in the order recorded, which is the order received (a batch that straddles midnight
-    is recorded date by date). A reader may be shared by threads.
+    is recorded date by date). Of trades the beginning is left out that `prune` has removed: `pruned` tells of it. A
+    reader may be shared by threads.
 
     Parameters
     ----------
@@ -207,7 +211,7 @@ class Reader:
         if table not in list(TableName):
             raise UsageError(f"table is {table!r}: give one of {', '.join(TableName)}")
         name = TableName(table)
-        window = None if backfill is None else self._back_from_end(span(backfill, "backfill"), {})
+        window = None if backfill is None else self.last_window(span(backfill, "backfill"))
         buffer = RollingBuffer(
             max_rows=max_rows,
             max_bytes=max_bytes,
@@ -238,6 +242,20 @@ class Reader:
             segments=sum(len(known) for known in found.values()),
             size_bytes=sum(known.size_bytes for several in found.values() for known in several),
         )
+
+    def pruned(self) -> Pruned | None:
+        """Return what `prune` removed, which no method returns rows of any more; None if nothing was."""
+        return read_pruned(self._layout)
+
+    def since_pruned(self, table: pa.Table, column: str) -> pa.Table:
+        """Return the rows of any table that are later than all trades `prune` removed; all if it removed none.
+
+        What is counted against the trades, such as false alarms a day, must be of the time of which there are trades.
+        """
+        pruned = self.pruned()
+        if pruned is None or pruned.last is None:
+            return table
+        return table.filter(pc.greater(table[column], pa.scalar(pruned.last, pa.timestamp("us", tz="UTC"))))
 
     def _read(
         self,
@@ -284,15 +302,16 @@ class Reader:
         if last is not None:
             if since is not None or until is not None:
                 raise UsageError(f"last is {last!r} beside since or until: give last alone, or since and until")
-            return self._back_from_end(span(last, "last"), listed)
+            return self.last_window(span(last, "last"), listed)
         return Window(
             since=None if since is None else instant(since, "since"),
             until=None if until is None else instant(until, "until"),
         )
 
-    def _back_from_end(self, length: int, listed: Mapping[TableName, Places]) -> Window:
-        """Return the last so much of the whole capture; what is `listed` already is not listed again."""
-        every = (listed[table] if table in listed else self._places(table) for table in TableName)
+    def last_window(self, length: int, listed: Mapping[TableName, Places] | None = None) -> Window:
+        """Return the last so many ns of the whole capture; what is `listed` already is not listed again."""
+        known = listed or {}
+        every = (known[table] if table in known else self._places(table) for table in TableName)
         newest = [time for places in every if (time := self._newest(places)) is not None]
         return Window(since=max(newest) - length if newest else None)
 

@@ -1,4 +1,4 @@
-"""Which segments a table has at this moment, and where each can be read; no file is opened here.
+"""Which segments a table has at this moment, and where each can be read; no row is read here.
 
 The argument that readers rest on
 ---------------------------------
@@ -25,6 +25,21 @@ or both.
 5. A listed journal that cannot be opened any more was retired, so its Parquet file is there: `find` looks
    again. A listed Parquet file that has gone failed a check in a recovery, which removes it while the journal
    is there.
+
+Sealed trades may also be *pruned*: `prune` writes down which segments go, durably, and then removes their files, the
+oldest first. What a reader returns is what it would have returned before that was written down, or after:
+
+6. What is written down is read after the files were listed, and what it names is left out, be its file there or not.
+   If it names a segment, the answer is that of *after*, without any of those that go with it: a file that was missed
+   in the listing because it was just being removed is among them, for it was written down before. If it does not, no
+   file of those had been removed when the listing ended: it is whole.
+7. From then on a reader holds (see `hold`) the oldest sealed file that it listed. `prune` removes a file only if nobody
+   holds it, and none beyond one that it could not remove. So all that was listed stays until the list is forgotten; if
+   the file had gone already, everything is listed again. While no segment is sealed there is no such file, and the
+   folder of the journals is held, which `prune` asks for as well before it removes anything. Nobody waits for ever:
+   readers that come later leave out what was written down, and hold a later file.
+8. Whoever goes through segments from the newest to the oldest needs no hold: when one has gone, so have all before it.
+   One that is named as removed and has come back (a backup) is left out, by 6., as if it were not there.
 """
 
 from __future__ import annotations
@@ -34,17 +49,22 @@ from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - "date" is the word for the values
 from typing import TYPE_CHECKING, Final
 
+from wsresearch.capture.hold import Hold, hold
 from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.pruned import Pruned, read_pruned
 from wsresearch.errors import CaptureDamaged
+from wsresearch.schema import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from wsresearch.capture.window import Window
-    from wsresearch.schema import TableName
 
-__all__ = ["Place", "Places", "doubles", "find", "places"]
+__all__ = ["Place", "Places", "doubles", "find", "listed", "places"]
+
+_LOOKS: Final = 100
+"""Each look but the first follows a file that `prune` removed at that very moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +93,7 @@ class Places:
     """The segments of a table at one moment, each once, in the order of their numbers, which is that of the rows.
 
     A `Place` is made when its turn comes: a month leaves nine thousand segments, and most reads want the newest few.
+    As long as this object is kept, none of them is pruned.
 
     Parameters
     ----------
@@ -82,6 +103,8 @@ class Places:
         Segments listed as journals.
     sealed
         Number and date folder of those listed as sealed files.
+    pruned
+        What is written down as removed; None for nothing.
     highest
         Number after which segments are left out; None for none.
 
@@ -89,6 +112,10 @@ class Places:
     ----------
     numbers
         Their numbers, rising.
+    pruned
+        As given.
+    leftovers
+        Sealed files that are written down as removed and still there, by number.
 
     Raises
     ------
@@ -96,7 +123,7 @@ class Places:
         If two date folders hold a file of the same segment: nobody can tell which is meant.
     """
 
-    __slots__ = ("_dates", "_journals", "_layout", "_table", "numbers")
+    __slots__ = ("_dates", "_held", "_journals", "_layout", "_table", "leftovers", "numbers", "pruned")
 
     def __init__(
         self,
@@ -105,13 +132,20 @@ class Places:
         *,
         journals: Iterable[Segment],
         sealed: Iterable[tuple[int, Date]],
+        pruned: Pruned | None = None,
         highest: int | None = None,
     ) -> None:
         self._layout, self._table = layout, table
         self._journals = {segment.number for segment in journals}
         self._dates: dict[int, Date] = {}
+        self._held: Hold | None = None
+        self.pruned: Final = pruned
+        self.leftovers: Final[list[tuple[int, Path]]] = []
+        through, removed = (0, None) if pruned is None else (pruned.through, pruned.numbers)
         for number, date in sealed:
-            if self._dates.setdefault(number, date) != date:
+            if number <= through and removed is not None and number in removed:
+                self.leftovers.append((number, layout.parquet_path(Segment(table, number), date)))
+            elif self._dates.setdefault(number, date) != date:
                 one, other = (layout.parquet_path(Segment(table, number), of) for of in (self._dates[number], date))
                 raise CaptureDamaged(
                     f"{str(one)!r} and {str(other)!r} are the same segment: "
@@ -134,6 +168,27 @@ class Places:
         number = segment.number
         return self._place(number) if number in self._journals or number in self._dates else None
 
+    @property
+    def has_no_hole(self) -> bool:
+        """Whether each number from 1 to the last is there, or written down as removed."""
+        removed = 0 if self.pruned is None else self.pruned.numbers.count
+        return not self.numbers or (self.numbers[0] > 0 and self.numbers[-1] == len(self) + removed)
+
+    def held(self) -> bool:
+        """See to it that nothing listed is pruned while this object lives; False if it is too late for that."""
+        if not self.numbers:
+            return True
+        oldest = min(self._dates, default=None)
+        try:
+            self._held = hold(
+                self._layout.journal_dir
+                if oldest is None
+                else self._layout.parquet_path(Segment(self._table, oldest), self._dates[oldest])
+            )
+        except OSError:
+            return True  # whoever may not open it is told so when it is read; nor is it pruned, for the same reason
+        return self._held is not None
+
     def within(self, window: Window) -> Iterator[Place]:
         """Return the segments that can hold rows of a window; one that is not sealed yet has no date that denies it."""
         outside = {date for date in set(self._dates.values()) if not window.may_hold_date(date)}
@@ -146,30 +201,42 @@ class Places:
 
 
 def places(layout: Layout, table: TableName) -> Places:
-    """Return every segment of a table.
+    """Return every segment of a table; none of them is pruned as long as what is returned is kept.
 
     Raises
     ------
     CaptureDamaged
         If two date folders hold a file of the same segment: nobody can tell which is meant.
+    CaptureError
+        If nobody can tell what was pruned, see `read_pruned`.
     """
-    first = _listed(layout, table)
-    if not first.numbers or (first.numbers[0] == 1 and first.numbers[-1] == len(first)):
-        return first
-    return _listed(layout, table, highest=first.numbers[-1])
+    for _ in range(_LOOKS):
+        found = listed(layout, table)
+        if not found.has_no_hole:
+            found = listed(layout, table, highest=found.numbers[-1])
+        if table is not TableName.TRADES or found.held():
+            return found
+    raise CaptureDamaged(f"{table} were listed {_LOOKS} times and never stood still: is something moving them?")
+
+
+def listed(layout: Layout, table: TableName, *, highest: int | None = None) -> Places:
+    """Return the segments that one look shows, held by nobody."""
+    journals = layout.journals(table)  # first, and what was pruned last: see the argument above
+    sealed = layout.sealed(table)
+    pruned = read_pruned(layout) if table is TableName.TRADES else None
+    return Places(layout, table, journals=journals, sealed=sealed, pruned=pruned, highest=highest)
 
 
 def find(layout: Layout, segment: Segment) -> Place | None:
-    """Look for one segment again; None if it has neither a journal nor a Parquet file."""
-    return _listed(layout, segment.table).find(segment)
+    """Look for one segment again; None if it has neither a journal nor a Parquet file.
+
+    Whoever listed it wants it, whatever was written down since: it is there as long as that list is kept.
+    """
+    journals = layout.journals(segment.table)
+    return Places(layout, segment.table, journals=journals, sealed=layout.sealed(segment.table)).find(segment)
 
 
 def doubles(layout: Layout, table: TableName) -> list[tuple[Path, Path]]:
     """Return sealed files of the same segment that lie in different date folders; `places` refuses those."""
     seen: dict[str, Path] = {}
     return [(seen[path.name], path) for path in layout.parquets(table) if seen.setdefault(path.name, path) != path]
-
-
-def _listed(layout: Layout, table: TableName, *, highest: int | None = None) -> Places:
-    journals = layout.journals(table)  # first: see the argument above
-    return Places(layout, table, journals=journals, sealed=layout.sealed(table), highest=highest)

@@ -15,13 +15,16 @@ What is judged, and what is not
 * A number missing in the series of segments is none by itself, for a full disk uses numbers up. It shows where rows
   are missing: at the beginning of the series (unless its first segment tells that no file could be made before it), in
   the ids, in the ``seq`` of events, in the seconds of stats.
+* Trades that `prune` removed were checked when they went, and the ids they had are written down. Ids, holes and
+  duplicates are those of all that was recorded, removed or not; only `VerifyReport.rows` and the rows of each symbol
+  are those that are there. A segment that is missing and not written down as removed is as missing as ever.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +40,7 @@ from wsresearch.capture.layout import Layout
 from wsresearch.capture.ledger import SETTLE_NS, IdLedger
 from wsresearch.capture.leftovers import look_around
 from wsresearch.capture.rows import capture_is_there, metadata_of
-from wsresearch.capture.scan import Place, doubles, find, places
+from wsresearch.capture.scan import Place, Places, doubles, find, places
 from wsresearch.errors import CaptureDamaged, CaptureError
 from wsresearch.schema import TableName
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from wsresearch.capture.layout import Segment
+    from wsresearch.capture.pruned import Pruned
 
 __all__ = ["Hole", "SymbolCoverage", "VerifyReport", "verify"]
 
@@ -75,9 +79,11 @@ class VerifyReport:
     duplicates
         Trades whose symbol and id were there before.
     symbols
-        Which ids of each symbol are there.
+        Which ids of each symbol were recorded, and how many rows are there.
     holes
         Every missing interval of ids, whether an event tells of it or not.
+    pruned
+        What was removed on purpose, None if nothing was.
     problems
         One line for everything that is lost, damaged or contradicts itself.
     notes
@@ -91,6 +97,7 @@ class VerifyReport:
     holes: tuple[Hole, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    pruned: Pruned | None = None
 
     @property
     def ok(self) -> bool:
@@ -117,6 +124,7 @@ class VerifyReport:
                 {"symbol": hole.symbol, "first_id": hole.first_id, "last_id": hole.last_id} for hole in self.holes
             ],
             "problems": list(self.problems),
+            "pruned": None if self.pruned is None else self.pruned.as_json(),
         }
 
 
@@ -138,13 +146,16 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
     layout = Layout(Path(root))
     read_identity(layout)
     walk = _Walk(layout, progress)
-    ledger, claims, seqs, seconds = IdLedger(), Claims(), _Seqs(), _Seconds()
-    for place, rows in walk.rows_of(TableName.TRADES):
+    claims, seqs, seconds = Claims(), _Seqs(), _Seconds()
+    stored = walk.found(TableName.TRADES)
+    pruned = stored.pruned
+    ledger = IdLedger() if pruned is None else pruned.ledger()
+    for place, rows in walk.rows_of(stored):
         ledger.add(rows, settled=place.parquet is not None)
-    for place, rows in walk.rows_of(TableName.EVENTS):
+    for place, rows in walk.rows_of(walk.found(TableName.EVENTS)):
         claims.add(rows)
         seqs.add(rows, settled=place.parquet is not None)
-    for place, rows in walk.rows_of(TableName.STATS):
+    for place, rows in walk.rows_of(walk.found(TableName.STATS)):
         seconds.add(rows, place.segment)
     capture_is_there(layout)
     settled = not walk.journals
@@ -157,7 +168,20 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
         ended=claims.ended,
         until=None if settled else (ledger.newest or 0) - SETTLE_NS,
     )
-    look_around(layout, walk.present, walk.findings)
+    gone = set()
+    if pruned is not None:
+        walk.findings.notes.append(str(pruned))
+        walk.findings.problems.extend(pruned.problems)
+        if left := stored.leftovers:
+            walk.findings.notes.append(
+                f"{len(left)} of the segments that were removed are still there, the first is {left[0][1].name}: "
+                "run `wsresearch prune` again; nothing of ours reads them"
+            )
+        gone = {segment for segment, _, _ in layout.quarantined() if pruned.has(segment)}
+        for symbol, removed in pruned.symbols.items():
+            symbols[symbol] = replace(symbols[symbol], rows=symbols[symbol].rows - removed.rows)
+        trades -= pruned.rows
+    look_around(layout, walk.present | gone, walk.findings)
     return VerifyReport(
         rows=trades,
         segments=len(walk.present),
@@ -166,6 +190,7 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
         holes=tuple(Hole(symbol=symbol, first_id=first, last_id=last) for symbol, first, last in holes),
         problems=tuple(walk.findings.problems),
         notes=tuple(walk.findings.notes),
+        pruned=pruned,
     )
 
 
@@ -180,18 +205,24 @@ class _Walk:
         self._progress = progress
         self._expected = sum(len(_listed(layout, table)) for table in TableName)
 
-    def rows_of(self, table: TableName) -> Iterator[tuple[Place, pa.Table]]:
-        """Yield the rows of a table piece by piece, with the place where each piece was read."""
-        found = _listed(self._layout, table)
+    def found(self, table: TableName) -> Places:
+        """List the segments of a table, and say what is wrong with the list."""
         for one, other in doubles(self._layout, table):
             self.findings.problems.append(
                 f"{one.parent.name} and {other.parent.name} both hold {one.name}: "
                 f"move the one that does not belong there out of the capture; {table} were not checked further"
             )
-        if found and found[0].segment.number > 1 + _unused_before(self._layout, found[0]):
+        found = _listed(self._layout, table)
+        first = next(iter(found), None)
+        through = 0 if found.pruned is None else found.pruned.through
+        if first is not None and first.segment.number > 1 + through + _unused_before(self._layout, first):
             self.findings.problems.append(
-                f"{table}: the segments before {found[0].segment} are missing: bring them back from a copy"
+                f"{table}: the segments before {first.segment} are missing: bring them back from a copy"
             )
+        return found
+
+    def rows_of(self, found: Places) -> Iterator[tuple[Place, pa.Table]]:
+        """Yield the rows of a table piece by piece, with the place where each piece was read."""
         for place in found:
             yield from self._rows_at(place)
             if self._progress is not None:
@@ -237,11 +268,13 @@ def _unused_before(layout: Layout, place: Place) -> int:
         return 0  # what is wrong with the segment is told when its rows are read
 
 
-def _listed(layout: Layout, table: TableName) -> list[Place]:
+def _listed(layout: Layout, table: TableName) -> Places:
     try:
-        return list(places(layout, table))
+        return places(layout, table)
     except CaptureDamaged:
-        return []  # two files of one segment: `doubles` says which
+        if not doubles(layout, table):
+            raise
+        return Places(layout, table, journals=(), sealed=())  # `doubles` says which
 
 
 class _Seqs:

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from wsresearch.capture.append import UNUSED_KEY, SegmentWriter
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.pruned import read_pruned
 from wsresearch.errors import UsageError
 from wsresearch.schema import SCHEMAS, TIME_COLUMN, TableName
 
@@ -271,7 +272,7 @@ class CaptureWriter:
 
     def _begin(self, table: TableName) -> SegmentWriter:
         carried = dict(self._carry(table)) if self._carry else {}
-        segment = self._following.get(table) or self._layout.next_segment(table)
+        segment = self._following.get(table) or self._first(table)
         if unused := self._unused.get(table, 0):
             carried[UNUSED_KEY] = str(unused).encode()
         # A number is used up even if its files cannot be made: what a reader saw of it is never something else. The
@@ -281,6 +282,12 @@ class CaptureWriter:
         self._disk.mkdir(self._layout.journal_dir)
         self._names_unsynced = True
         return SegmentWriter(self._layout, segment, carried=carried, disk=self._disk)
+
+    def _first(self, table: TableName) -> Segment:
+        """Return the first segment after all that left a trace, what was pruned included: numbers are used once."""
+        segment = self._layout.next_segment(table)
+        pruned = read_pruned(self._layout) if table is TableName.TRADES else None
+        return segment if pruned is None else max(segment, Segment(table, pruned.through + 1))
 
     def _finish_if_due(self, table: TableName, now_ns: int) -> None:
         opened = self._open.get(table)

@@ -13,7 +13,7 @@ _NAMED = 5
 
 
 class Inventory:
-    """Looks after the segments of a capture, whose numbers rise one by one.
+    """Looks after the segments of a capture, whose numbers rise one by one; what was pruned is not missing.
 
     A number is used up even if a full disk let its segment not begin, so one that is missing may have held nothing.
 
@@ -37,9 +37,14 @@ class Inventory:
         """
         missing = []
         for table in TableName:
-            there = set(places(self._layout, table).numbers)
+            found = places(self._layout, table)
+            there = set(found.numbers)
             known = self._known[table] = self._known.get(table, set()) | there
-            if gone := sorted(set(range(1, max(known, default=0) + 1)) - there):
+            gone = sorted(set(range(1, max(known, default=0) + 1)) - there)
+            if found.pruned is not None:  # those went on purpose
+                removed = found.pruned.numbers
+                gone = [number for number in gone if number not in removed]
+            if gone:
                 which = ", ".join(map(str, gone[:_NAMED])) + (", …" if len(gone) > _NAMED else "")
                 are, it = ("segment {} of {} is", "it") if len(gone) == 1 else ("segments {} of {} are", "they")
                 missing.append(f"{are.format(which, table)} not there: what {it} held, if anything, is not shown")

@@ -1,10 +1,10 @@
-"""Every call that changes the disk fails, or is the last: while recording, rotating, sealing, retiring and recovering.
+"""Every call that changes the disk fails, or is the last: recording, rotating, sealing, retiring, recovering, pruning.
 
-``python -m tests.drill.disk.crash`` lets each call of two stories fail or die in turn (`Point.ONE`), each two of them
+``python -m tests.drill.disk.crash`` lets each call of three stories fail or die in turn (`Point.ONE`), each two of them
 (`Point.TWO`), and each call of the recovery that follows each crash (`Point.RECOVERY`); then it samples what a power
 loss at each call may leave on the disk (`Point.POWER`), and again during the recovery from that. After every one of
 them: no row is wrong, missing or twice; what was made safe is there; a recovery brings everything into Parquet, and
-recovering three times is recovering once.
+recovering three times is recovering once. A prune leaves all or what is to be left, and what is gone is written down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from wsresearch.capture.append import SegmentWriter
 from wsresearch.capture.disk import RealDisk
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.prune import KEPT, prune
+from wsresearch.capture.pruned import read_pruned
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import Recovered, recover, seal
 from wsresearch.capture.verify import verify
@@ -40,7 +42,7 @@ from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
 from wsresearch.errors import CaptureDamaged
 from wsresearch.schema import TableName
 
-__all__ = ["EVERY", "Job", "Left", "Live", "Point", "crash_points", "ids_of", "jobs", "new_capture", "settle"]
+__all__ = ["EVERY", "Job", "Left", "Live", "Old", "Point", "crash_points", "ids_of", "jobs", "new_capture", "settle"]
 
 Faults = Mapping[int, Refuse | Die]
 EVERY = list(range(1, 13))
@@ -163,6 +165,62 @@ class Left:
         layout.index_path(Segment(TableName.TRADES, 6)).write_bytes(b"")
 
 
+class Old:
+    """A capture to be pruned: sealed segments of two rows, two dates; four may go."""
+
+    ids = tuple(range(1, 2 * (KEPT + 4) + 1))
+    left = ids[8:]
+
+    @classmethod
+    def make(cls, parent: Path) -> Path:
+        """Return a fresh copy, made once for each folder."""
+        template = parent / "old"
+        if not template.exists():
+            root = new_capture(parent)
+            layout = Layout(root)
+            writer = CaptureWriter(root, rotation=Rotation(rows=2), disk=NoSync())
+            for number in cls.ids:
+                writer.append(TableName.TRADES, trades([number], times=MIDNIGHT - 5 + number), now_ns=0)
+            writer.close()
+            for segment in layout.journals(TableName.TRADES):
+                seal(layout, segment, disk=NoSync())
+            root.rename(template)
+        root = parent / "capture"
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(template, root)
+        return root
+
+    @staticmethod
+    def prune(root: Path, disk: RealDisk) -> None:
+        """Remove what may go."""
+        prune(root, before="2026-12-01", yes=True, patience=0.0, disk=disk)
+
+    @classmethod
+    def check(cls, root: Path) -> None:
+        """All is there, or what is to be left; the record has the rest, and a prune on a good disk ends it."""
+        seen = ids_of(root)
+        record = read_pruned(Layout(root))
+        assert seen == list(cls.ids if record is None else cls.left), f"{seen} beside the record {record}"
+        told = verify(root)
+        assert told.rows + (0 if record is None else record.rows) == len(cls.ids)
+        assert {symbol: (known.first_id, known.last_id) for symbol, known in told.symbols.items()} == {
+            "BTCUSDT": (1, 40),
+            "ETHUSDT": (3, 39),
+        }
+        assert len(told.holes) == 13 + 12, told.holes  # every third id is of the other symbol
+        assert not [
+            problem for problem in told.problems if "no event says so" not in problem and "more ids" not in problem
+        ]
+        assert recover(root, disk=NoSync()) == Recovered(), "a recovery found something to do"
+        for _ in range(3):
+            cls.prune(root, NoSync())
+            assert ids_of(root) == list(cls.left)
+            assert len(Layout(root).parquets(TableName.TRADES)) == KEPT
+        assert verify(root).symbols == {
+            symbol: replace(known, rows=verify(root).symbols[symbol].rows) for symbol, known in told.symbols.items()
+        }
+
+
 # -- what holds at every moment ---------------------------------------------------------------------------------------
 
 
@@ -268,7 +326,18 @@ def _check_left(parent: Path, faults: Faults) -> int:
     return disk.calls
 
 
-_STORIES = {"live": _check_live, "recovery": _check_left}
+def _check_pruned(parent: Path, faults: Faults) -> int:
+    """One run of the story of a prune; return its calls."""
+    root = Old.make(parent)
+    disk = ScriptedDisk(faults)
+    with suppress(PowerCut, OSError):
+        Old.prune(root, disk)
+    disk.release()
+    Old.check(root)
+    return disk.calls
+
+
+_STORIES = {"live": _check_live, "recovery": _check_left, "prune": _check_pruned}
 
 
 def _ones(calls: int) -> Iterator[Faults]:
@@ -326,6 +395,23 @@ def _power(parent: Path, at: int, states: int, *, twice: bool) -> Iterator[Fault
             left = again
         settle(left, seen)
         _go_on(left, seen)
+        shutil.rmtree(left)
+        yield {at: Die()}
+
+
+def _power_pruning(parent: Path, at: int, states: int) -> Iterator[Faults]:
+    """Lose the power at call `at` of a prune, or of the one after it if the disk had refused a call before."""
+    for state in range(states):
+        rng = random.Random(at * 1_000_003 + state)
+        root = Old.make(parent)
+        disk = PowerDisk(root, {rng.randint(1, at): Refuse(), at: Die(half=rng.random() < 0.5)})
+        for _ in range(2):
+            with suppress(PowerCut, OSError):
+                Old.prune(root, disk)
+        disk.release()
+        left = parent / "left"
+        _lost_power(disk, left, rng, Order.KEPT if state % 2 else Order.ANY)
+        Old.check(left)
         shutil.rmtree(left)
         yield {at: Die()}
 
@@ -388,6 +474,9 @@ def _points(job: Job, parent: Path, calls: int) -> Iterator[Faults]:
     elif job.point is Point.RECOVERY:
         for at in mine:
             yield from _in_recovery(parent, at)
+    elif job.story == "prune":
+        for at in mine:
+            yield from _power_pruning(parent, at, job.states)
     else:
         for at in mine:
             yield from _power(parent, at, job.states, twice=job.point is Point.POWER_TWICE)
@@ -400,8 +489,11 @@ def jobs(*, parts: int, every: int = 1, states: int = 20) -> list[Job]:
         (Point.ONE, "recovery"),
         (Point.TWO, "live"),
         (Point.TWO, "recovery"),
+        (Point.ONE, "prune"),
+        (Point.TWO, "prune"),
         (Point.RECOVERY, "live"),
         (Point.POWER, "live"),
+        (Point.POWER, "prune"),
         (Point.POWER_TWICE, "live"),
     ]
     return [

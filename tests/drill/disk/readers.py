@@ -1,10 +1,11 @@
-"""Eight readers in processes of their own while an hour is recorded, rotated, sealed and recovered in a hurry.
+"""Eight readers in processes of their own while an hour is recorded, rotated, sealed, pruned and recovered in a hurry.
 
 ``python -m tests.drill.disk.readers`` records an hour of trades in `--seconds`: a segment ends every few virtual
 seconds and is sealed in a thread, and now and then the writer is killed in mid-air, the capture recovered and recorded
-on. Meanwhile every reader reads as fast as it can and checks each answer: ids are 1, 2, 3 … to at least the last one
-that had been acknowledged when it asked, values are those that were written. None may be torn, missing or twice, and no
-reader may die. (Retention does not exist yet; what it removes will have to be told to these readers.)
+on. A ninth process prunes all that is older than some minutes, again and again. Meanwhile every reader reads as fast as
+it can and checks each answer: ids follow each other, from 1 or from the first that a prune left, as it stood at some
+moment while it read, to at least the last one that had been acknowledged when it asked; values are those that were
+written; what is there and what was removed add up. None may be torn, missing or twice, and no reader may die.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,6 +33,8 @@ from tests.drill.disk.children import Tally, in_children
 from wsresearch.capture.follow import Follow
 from wsresearch.capture.identity import create_identity
 from wsresearch.capture.layout import Layout, Segment
+from wsresearch.capture.prune import prune
+from wsresearch.capture.pruned import read_pruned
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import recover, seal
 from wsresearch.capture.verify import verify
@@ -45,6 +48,11 @@ START = 1_795_435_200 * 10**9
 _BATCHES_A_SECOND = 10
 _ROWS = 5
 _SECONDS_A_KILL = 60
+_SEGMENT = 20
+"""Virtual seconds that a segment lasts."""
+_KEEP = 420
+"""Virtual seconds that a prune keeps: some more than the segments that stay in any case."""
+_MOST_PRUNES = 10_000
 _STEP = 10**9 // _BATCHES_A_SECOND // _ROWS
 
 _FAILED = -1
@@ -59,7 +67,7 @@ class Part:
     Attributes
     ----------
     role
-        ``write``, or one of `READERS`.
+        ``write``, ``prune``, or one of `READERS`.
     root, seed
         The capture, and where randomness comes from.
     minutes, seconds
@@ -68,6 +76,10 @@ class Part:
         The highest id that has been recorded.
     last
         The highest id of all, once it is known; 0 before, `_FAILED` if there will be none.
+    prunes
+        How many prunes are done.
+    borders
+        The highest id that was removed after so many prunes.
     """
 
     role: str
@@ -77,6 +89,8 @@ class Part:
     seconds: float
     acknowledged: Number
     last: Number
+    prunes: Number
+    borders: SynchronizedArray[int]
 
     def __str__(self) -> str:
         return f"{self.role} of seed {self.seed}"
@@ -95,7 +109,7 @@ def _write(part: Part) -> Tally:
             if rng.random() < 0.9:  # some are left for the next recovery, as after a full disk
                 seals.append(sealing.submit(seal, layout, segment))
 
-        writer = CaptureWriter(part.root, rotation=Rotation(age=20), on_finished=finished)
+        writer = CaptureWriter(part.root, rotation=Rotation(age=_SEGMENT), on_finished=finished)
         number = 0
         for batch in range(total):
             now = START + batch * _ROWS * _STEP
@@ -108,7 +122,7 @@ def _write(part: Part) -> Tally:
                 for opened in writer._open.values():  # SIGKILL: nothing is finished, files stay as they are
                     opened.writer._close()
                 recover(part.root)
-                writer = CaptureWriter(part.root, rotation=Rotation(age=20), on_finished=finished)
+                writer = CaptureWriter(part.root, rotation=Rotation(age=_SEGMENT), on_finished=finished)
                 tally.add("write", kills=1)
             ahead = batch / total * part.seconds - (time.monotonic() - begun)
             if ahead > 0:
@@ -122,49 +136,108 @@ def _write(part: Part) -> Tally:
     return tally
 
 
-def _whole(reader: Reader, known: int) -> int:
+def _prune(part: Part) -> Tally:
+    """Prune again and again; a file that is read just then goes the next time."""
+    tally = Tally()
+    removed = 0
+    while not part.last.value and part.prunes.value < _MOST_PRUNES:
+        done = prune(part.root, keep=f"{_KEEP}s", yes=True, patience=5.0)
+        removed += done.rows
+        record = read_pruned(Layout(part.root))
+        assert removed == (0 if record is None else record.rows), f"{removed} rows went, and the record is {record}"
+        part.borders[part.prunes.value + 1] = removed
+        part.prunes.value += 1
+        tally.add("prune", reads=1, rows=done.rows, segments=done.removed, held=int(done.held is not None), wrong=0)
+        time.sleep(0.1)
+    return tally
+
+
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """What a reader knew when it asked: the highest id acknowledged and, at the end, of all; the prunes done."""
+
+    part: Part
+    known: int
+    last: int
+    prunes: int
+
+    def borders(self) -> set[int]:
+        """Return the highest ids that may have been removed from an answer that is there by now."""
+        record = read_pruned(Layout(self.part.root))  # first: a prune that is not done when those done are counted
+        return {*self.part.borders[self.prunes : self.part.prunes.value + 1], 0 if record is None else record.rows}
+
+    def before(self, first: int) -> int:
+        """Return the highest id that had been removed from an answer that begins with `first`."""
+        possible = self.borders()
+        assert first - 1 in possible, f"begins with {first} where prunes left what follows {sorted(possible)}"
+        return first - 1
+
+
+def _whole(reader: Reader, asked: _Asked) -> int:
     """All rows, with all values."""
-    rows = reader.trades().combine_chunks()
-    count = int(rows.num_rows)
-    assert count >= known, f"{count} rows where {known} had been acknowledged"
-    _check(rows, 1)
-    return count
+    return _consecutive(reader.trades().combine_chunks(), asked)
 
 
-def _ids(reader: Reader, known: int) -> int:
+def _streamed(reader: Reader, asked: _Asked) -> int:
+    """All rows, piece by piece."""
+    return _consecutive(reader.batches().read_all().combine_chunks(), asked)
+
+
+def _consecutive(rows: pa.Table, asked: _Asked) -> int:
+    if not rows.num_rows:
+        assert not asked.known, f"no row where {asked.known} had been acknowledged"
+        return 0
+    border = asked.before(rows["trade_id"][0].as_py())
+    _check(rows, border + 1)
+    last = border + int(rows.num_rows)
+    assert last >= asked.known, f"ends at {last} where {asked.known} had been acknowledged"
+    return last
+
+
+def _ids(reader: Reader, asked: _Asked) -> int:
     """All ids."""
     ids = reader.trades(columns=["trade_id"])["trade_id"].to_numpy()
-    assert len(ids) >= known, f"{len(ids)} rows where {known} had been acknowledged"
-    assert np.array_equal(ids, np.arange(1, len(ids) + 1)), "ids are not 1, 2, 3 …"
-    return len(ids)
+    if not len(ids):
+        assert not asked.known, f"no row where {asked.known} had been acknowledged"
+        return 0
+    border = asked.before(int(ids[0]))
+    assert ids[-1] >= asked.known, f"ends at {ids[-1]} where {asked.known} had been acknowledged"
+    assert np.array_equal(ids, np.arange(border + 1, border + len(ids) + 1)), "ids do not follow each other"
+    return int(ids[-1])
 
 
-def _window(reader: Reader, known: int) -> int:
+def _window(reader: Reader, asked: _Asked) -> int:
     """The last half minute: no hole in it, and it reaches to the end."""
     rows = reader.trades(last="30s").combine_chunks()
     if not rows.num_rows:
-        assert not known
+        assert not asked.known
         return 0
     _check(rows, rows["trade_id"][0].as_py())
     last: int = rows["trade_id"][-1].as_py()
-    assert last >= known, f"ends at {last} where {known} had been acknowledged"
+    assert last >= asked.known, f"ends at {last} where {asked.known} had been acknowledged"
     assert rows.num_rows >= min(last, 30 * _BATCHES_A_SECOND * _ROWS), f"only {rows.num_rows} rows up to {last}"
     return last
 
 
-def _totals(reader: Reader, known: int) -> int:
-    """How many rows footers and indexes tell of."""
+def _totals(reader: Reader, asked: _Asked) -> int:
+    """How many rows footers and indexes tell of; at the end, together with what was removed, all."""
     count = reader.totals().trades
-    assert count >= known, f"{count} rows where {known} had been acknowledged"
-    return count
+    all_of = sorted(count + removed for removed in asked.borders())
+    assert all_of[-1] >= asked.known, f"{count} rows, {all_of} with those removed, where {asked.known} are acknowledged"
+    if asked.last in all_of:
+        return asked.last
+    return all_of[0] if len(all_of) == 1 else asked.known
 
 
-def _verify(reader: Reader, known: int) -> int:
+def _verify(reader: Reader, asked: _Asked) -> int:
     """What verify says."""
     report = verify(reader.root)
     assert report.ok, report.problems[0]
-    assert report.rows >= known, f"{report.rows} rows where {known} had been acknowledged"
-    return report.rows
+    removed = asked.before(1 if report.pruned is None else report.pruned.rows + 1)
+    assert report.rows + removed >= asked.known, f"{report.rows} + {removed} where {asked.known} were acknowledged"
+    told = report.symbols.get("BTCUSDT")
+    assert told is None or (told.first_id, told.missing) == (1, 0), f"coverage is {told}"
+    return report.rows + removed
 
 
 def _check(rows: pa.Table, first: int) -> None:
@@ -174,7 +247,8 @@ def _check(rows: pa.Table, first: int) -> None:
     expected = START + (ids - 1) * _STEP
     assert np.array_equal(rows["recv_time"].cast(pa.int64()).to_numpy(), expected), "times are not those written"
     for name, value in (("symbol", "BTCUSDT"), ("price", Decimal(1)), ("quantity", Decimal(2)), ("side", "buy")):
-        right = pc.equal(rows[name], pa.scalar(value, rows.schema.field(name).type))
+        kind = pa.string() if name == "symbol" else rows.schema.field(name).type
+        right = pc.equal(rows[name].cast(kind), pa.scalar(value, kind))
         assert pc.all(right, min_count=0).as_py(), f"a {name} is not the one written"
 
 
@@ -183,28 +257,32 @@ class _Follow:
 
     def __init__(self) -> None:
         self._follow: Follow | None = None
+        self._before: int | None = None
 
-    def __call__(self, reader: Reader, known: int) -> int:
+    def __call__(self, reader: Reader, asked: _Asked) -> int:
         if self._follow is None:
             self._follow = reader.follow(backfill="1h", max_rows=10_000)
         follow = self._follow
         follow.poll()
         rows = follow.snapshot()
         if not rows.num_rows:
-            assert not known
+            assert not asked.known
             return 0
-        _check(rows.combine_chunks(), rows["trade_id"][0].as_py())
+        first = rows["trade_id"][0].as_py()
+        _check(rows.combine_chunks(), first)
         last: int = rows["trade_id"][-1].as_py()
         counts = follow.counts
-        assert last >= known, f"ends at {last} where {known} had been acknowledged"
-        assert counts.added == last, f"{counts.added} rows were added up to id {last}"
+        assert last >= asked.known, f"ends at {last} where {asked.known} had been acknowledged"
+        if self._before is None:
+            self._before = asked.before(first - counts.evicted)
+        assert counts.added + self._before == last, f"{counts.added} rows were added up to id {last}"
         return last
 
 
-READERS: dict[str, Callable[[], Callable[[Reader, int], int]]] = {
+READERS: dict[str, Callable[[], Callable[[Reader, _Asked], int]]] = {
     "read all values": lambda: _whole,
     "read all ids": lambda: _ids,
-    "read all ids again": lambda: _ids,
+    "read piece by piece": lambda: _streamed,
     "read the last 30 s": lambda: _window,
     "follow": _Follow,
     "follow too": _Follow,
@@ -219,6 +297,8 @@ def _play(part: Part) -> Tally:
             return _write(part)
         finally:
             part.last.value = part.last.value or _FAILED  # else the readers would wait for ever
+    if part.role == "prune":
+        return _prune(part)
     tally = Tally()
     step = READERS[part.role]()
     reader = Reader(part.root)
@@ -227,9 +307,9 @@ def _play(part: Part) -> Tally:
         last = part.last.value  # asked first: if it is known, what is read now must be all
         if last == _FAILED:
             return tally
-        known = max(before, part.acknowledged.value)
+        asked = _Asked(part=part, known=max(before, part.acknowledged.value), last=last, prunes=part.prunes.value)
         try:
-            seen = step(reader, known)
+            seen = step(reader, asked)
             assert not last or seen == last, f"{seen} at the end, where {last} were recorded"
         except Exception as error:  # noqa: BLE001 - any exception is what this looks for
             tally.wrong.append(f"{part}: {type(error).__name__}: {error}"[:500])
@@ -257,7 +337,8 @@ def read_while_recording(root: Path, *, minutes: float, seconds: float, seed: in
     """
     create_identity(Layout(root), venue="binance", symbols=["BTCUSDT"], config={})
     context = multiprocessing.get_context("spawn")
-    acknowledged, last = context.Value("q", 0), context.Value("q", 0)
+    acknowledged, last, prunes = (context.Value("q", 0) for _ in range(3))
+    borders = context.Array("q", _MOST_PRUNES + 1)
     parts = [
         Part(
             role=role,
@@ -267,8 +348,10 @@ def read_while_recording(root: Path, *, minutes: float, seconds: float, seed: in
             seconds=seconds,
             acknowledged=acknowledged,
             last=last,
+            prunes=prunes,
+            borders=borders,
         )
-        for role in (*READERS, "write")
+        for role in (*READERS, "write", "prune")
     ]
     return in_children(_play, parts, workers=len(parts), told=told)
 
