@@ -264,7 +264,11 @@ def report(
     from wsresearch.api import open_capture
 
     capture = open_capture(directory)
-    compared = None if compare is None else _compared(capture, compare)
+    compared = None
+    if compare is not None:
+        line = ProgressLine()
+        compared = capture.compare(compare, progress=lambda done, of: line.show(f"replayed {done:,} of {of:,} outages"))
+        line.close()
     if out is not None:
         page = capture.report_html()
         try:
@@ -283,13 +287,6 @@ def report(
 
         print("\n" + comparison_table(compared))
     return 0
-
-
-def _compared(capture: Any, policies: str) -> Any:
-    line = ProgressLine()
-    table = capture.compare(policies, progress=lambda done, all_: line.show(f"replayed {done:,} of {all_:,} outages"))
-    line.close()
-    return table
 
 
 @app.command()
@@ -360,9 +357,8 @@ def demo(
     return run(seconds=seconds, out=out)
 
 
-app.command()(prune)
-app.command()(exchange)
-app.command()(storm)
+for command in (prune, exchange, storm):
+    app.command()(command)
 
 
 @app.command()
