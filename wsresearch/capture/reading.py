@@ -27,9 +27,9 @@ __all__ = ["Reading"]
 _NS_A_DAY: Final = 86_400 * 10**9
 _DAY_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
 
-_ROWS_AT_ONCE: Final = 1024
+_ROWS_AT_ONCE: Final = 256
 """Rows of small batches that are put together as they are read: one of a single event takes 16 kB of memory [measured],
-so that a row group of such would take 2 GB."""
+so that as many as are handled at a time would take a quarter of a gigabyte, and 1,024 of them 16 MB."""
 
 _LONGEST_MESSAGE: Final = 1 << 28
 """Bytes that one append may have left unfinished, far more than the largest batch; what is longer is damage."""
