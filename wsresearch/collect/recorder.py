@@ -26,6 +26,7 @@ from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.seal import SealCutShort, seal
 from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
+from wsresearch.collect.memory import give_back
 from wsresearch.errors import CaptureError
 from wsresearch.safetext import safe
 from wsresearch.schema import SCHEMAS, TableName
@@ -357,6 +358,7 @@ class Recorder:
                 self._trouble.disk_fails(safe(f"sealing {segment}: {why}"))
             else:
                 self.unsealed.remove(segment)
+                give_back()
 
     def _still_time(self) -> None:
         if self._leaving.is_set():
