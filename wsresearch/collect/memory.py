@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from typing import Final
 
 __all__ = ["ARROW_POOL", "give_back", "keep_freed_memory"]
@@ -21,14 +22,16 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _KEPT_BYTES: Final = 32 << 20
+_KEEPS: Final = threading.Event()
 
 
 def give_back() -> None:
     """Hand pages that nothing lies on to the system; what follows would not fit in between, and take others.
 
-    For after a seal, which leaves many: it takes milliseconds, in which no other thread is given memory.
+    For after a seal, which leaves many: it takes milliseconds, in which no other thread is given memory. Only where
+    :func:`keep_freed_memory` was called: the memory of another's process is not ours to arrange.
     """
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+    if _KEEPS.is_set() and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
 
@@ -41,3 +44,4 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         for parameter, value in ((_TRIM_THRESHOLD, _KEPT_BYTES), (_MMAP_THRESHOLD, _KEPT_BYTES), (_ARENA_MAX, 1)):
             mallopt(parameter, value)
+        _KEEPS.set()
