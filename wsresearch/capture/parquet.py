@@ -54,7 +54,9 @@ def encode(name: TableName, pieces: Iterable[pa.Table], metadata: Mapping[bytes,
     # Each in one piece: where pages end would otherwise depend on how its rows had come.
     ready = (piece.cast(schema).combine_chunks() for piece in pieces)
     with pq.ParquetWriter(sink, schema, **writer_options(schema)) as writer:
-        while group := list(islice(ready, ROW_GROUP_ROWS // PIECE_ROWS)):
+        # A row of events or stats takes several times what a trade does, and they are never so many.
+        together = ROW_GROUP_ROWS // PIECE_ROWS if name is TableName.TRADES else 1
+        while group := list(islice(ready, together)):
             writer.write_table(pa.concat_tables(group), row_group_size=ROW_GROUP_ROWS)
             group.clear()
             yield from made.taken()
