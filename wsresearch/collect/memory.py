@@ -1,7 +1,7 @@
 """What a collector's process asks of those who hand out memory; how much is held at once is decided where it is held.
 
 Each allocator, and within glibc each thread, keeps for itself what was freed and gives it to nobody else. Decoding,
-the queue and sealing take turns at a few dozen megabytes, so together they had three times what was ever in use.
+the queue and sealing take turns at a few dozen megabytes, and each would keep its own.
 """
 
 from __future__ import annotations
