@@ -135,7 +135,7 @@ async def ours(url: str, *, direct: bool) -> dict[str, Any]:
         waiting = False
         if len(inbox):
             block = inbox.take(1 << 30)
-            inbox.release(block.nbytes)
+            inbox.release(block.footprint)
             meter.count(len(block))
 
     inbox = Inbox(limit=64 << 20, on_arrival=arrived)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wsresearch.collect.brake import Brake
 
 LIMIT = 64 << 20
-A_READ = 5 << 16
+A_READ = 9 << 16
 
 
 def test_it_pauses_when_nearly_full_and_goes_on_when_half_empty() -> None:

@@ -135,7 +135,7 @@ def test_a_burst_is_held_back_and_nothing_is_lost() -> None:
             while True:
                 block = inbox.take(4096)
                 taken += len(block)
-                inbox.release(block.nbytes)
+                inbox.release(block.footprint)
                 await asyncio.sleep(0.001)
 
         async with RawServer(upgraded(script)) as server:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from wsresearch.collect.inbox import Inbox
 from wsresearch.venues import Frames
+from wsresearch.venues.frames import PER_MESSAGE
 
-LIMIT = 200
+LIMIT = 300
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.binary(max_size=120)),
@@ -43,7 +44,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tupl
             taken = inbox.take(value)
             assert len(taken) <= value
             kept += list(taken)
-            unwritten.append(taken.nbytes)
+            unwritten.append(taken.footprint)
         elif what == "release" and unwritten:
             inbox.release(unwritten.pop(0))
         elif what == "count":
@@ -63,12 +64,13 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(steps: list[tupl
 
 
 def waiting(inbox: Inbox) -> int:
-    return sum(block.nbytes for block in inbox._blocks) + sum(map(len, inbox._singles))
+    singles = sum(len(message) + PER_MESSAGE for message in inbox._singles)
+    return sum(block.footprint for block in inbox._blocks) + singles
 
 
 def test_each_message_keeps_its_time() -> None:
     """The receive time travels with the message, also when its neighbour was dropped."""
-    inbox = Inbox(limit=10, on_arrival=lambda: None)
+    inbox = Inbox(limit=10 + 2 * PER_MESSAGE, on_arrival=lambda: None)
     for number, message in enumerate([b"12345", b"123456", b"12345"]):
         inbox.put(message, 100 + number)
     taken = inbox.take(10)
@@ -78,13 +80,24 @@ def test_each_message_keeps_its_time() -> None:
 
 def test_of_a_block_that_does_not_fit_the_beginning_is_kept() -> None:
     """An overflow is one hole and no sieve; what is kept of a large read does not hold the rest of it in memory."""
-    inbox = Inbox(limit=10, on_arrival=lambda: None)
+    inbox = Inbox(limit=10 + 2 * PER_MESSAGE, on_arrival=lambda: None)
     inbox.put_block(Frames.of([b"1234", b"5678", b"9abc", b"d"], 7))
     taken = inbox.take(10)
     assert list(taken) == [b"1234", b"5678"]
     assert len(taken.payload) == 8
     counted = inbox.count()
     assert (counted.messages, counted.dropped, counted.dropped_bytes) == (4, 2, 5)
+
+
+def test_empty_messages_are_bounded_too() -> None:
+    """A peer that sends nothing but empty messages, millions of them, fills the queue and not the machine."""
+    inbox = Inbox(limit=1000, on_arrival=lambda: None)
+    for _ in range(100):
+        inbox.put(b"", 0)
+        inbox.put_block(Frames.of([b""] * 100, 0))
+    counted = inbox.count()
+    assert len(inbox.take(100_000)) == 1000 // PER_MESSAGE
+    assert (counted.messages, counted.dropped) == (10_100, 10_100 - 1000 // PER_MESSAGE)
 
 
 def test_arrival_is_told_once_until_it_was_looked_at() -> None:
@@ -101,7 +114,7 @@ def test_arrival_is_told_once_until_it_was_looked_at() -> None:
 
 def test_a_dropped_message_still_shows_that_the_peer_lives() -> None:
     """A full queue is our slowness: the time of the last arrival goes on."""
-    inbox = Inbox(limit=4, on_arrival=lambda: None)
+    inbox = Inbox(limit=4 + PER_MESSAGE, on_arrival=lambda: None)
     inbox.put(b"1234", 1)
     inbox.put(b"1234", 2)
     assert inbox.last_arrival_ns == 2

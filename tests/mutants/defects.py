@@ -276,7 +276,7 @@ DEFECTS: Final = (
     Defect(
         name="the queue has no bound",
         path="collect/inbox.py",
-        old="if self.held_bytes + size > self.limit:",
+        old="if self.held_bytes + size + PER_MESSAGE > self.limit:",
         new="if self.limit < 0:",
         tests=("collect/test_inbox.py",),
     ),

@@ -14,8 +14,9 @@ __all__ = ["Brake"]
 
 _PATIENCE: Final = 1.0
 """Most seconds of pausing in a row; a ping has 5 by default."""
-_A_READ: Final = 5 << 16
-"""Most bytes that one read brings: 256 KiB by either event loop, and what was held back of a message before it."""
+_A_READ: Final = 9 << 16
+"""Most bytes that one read brings: 256 KiB by either event loop, as much again for what a block knows of its messages
+(none of them shorter than that; a trade's is a sixth), and what was held back of a message before it."""
 _GROWS: Final = 0.1
 """Seconds of patience that come back in a second. Under a load that never ends this is the share of time paused."""
 

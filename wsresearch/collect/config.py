@@ -71,7 +71,7 @@ class Config:
     flush
         Longest time in seconds that received messages wait to be written.
     queue_bytes
-        Bytes of payload held between socket and journal; beyond that messages are dropped and counted.
+        Bytes of memory for messages between socket and journal; beyond that they are dropped and counted.
     rotate_age, rotate_rows
         A segment is sealed after that many seconds or rows.
     seed

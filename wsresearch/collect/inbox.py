@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsresearch.venues.base import Frames
+from wsresearch.venues.frames import PER_MESSAGE, Frames
 
 __all__ = ["Counters", "Inbox"]
 
@@ -34,7 +34,8 @@ class Inbox:
     Parameters
     ----------
     limit
-        Bytes of payload held at most; a message that would exceed it is dropped and counted.
+        Bytes held at most, a message being its payload and what a block knows of it; one that would exceed it is
+        dropped and counted.
     on_arrival
         Called without arguments when a message arrives in an empty inbox.
     """
@@ -61,11 +62,11 @@ class Inbox:
         counters.messages += 1
         counters.bytes += size
         self.last_arrival_ns = recv_ns
-        if self.held_bytes + size > self.limit:
+        if self.held_bytes + size + PER_MESSAGE > self.limit:
             counters.dropped += 1
             counters.dropped_bytes += size
             return
-        self.held_bytes += size
+        self.held_bytes += size + PER_MESSAGE
         self._singles.append(message)
         self._single_ns.append(recv_ns)
         self._arrived(1)
@@ -80,17 +81,16 @@ class Inbox:
         counters.bytes += size
         self.last_arrival_ns = int(block.recv_ns[-1])
         room = self.limit - self.held_bytes
-        if size > room:
-            sizes = np.cumsum(block.ends - block.starts)
-            fit = int(np.searchsorted(sizes, room, side="right"))
-            kept = int(sizes[fit - 1]) if fit else 0
+        if block.footprint > room:
+            fit = int(np.searchsorted(np.cumsum(block.ends - block.starts + PER_MESSAGE), room, side="right"))
+            kept = block[:fit]
             counters.dropped += len(block) - fit
-            counters.dropped_bytes += size - kept
+            counters.dropped_bytes += size - kept.nbytes
             if not fit:
                 return
             # A copy, lest the few that are kept and counted hold the many bytes in memory that are not.
-            block, size = Frames.of(block[:fit].messages(), block.recv_ns[:fit]), kept
-        self.held_bytes += size
+            block = Frames.of(kept.messages(), kept.recv_ns)
+        self.held_bytes += block.footprint
         self._close_singles()
         self._blocks.append(block)
         self._arrived(len(block))
@@ -110,7 +110,7 @@ class Inbox:
         return Frames.concat(taken)
 
     def release(self, size: int) -> None:
-        """``size`` bytes of payload are in the journal now, or were no market data."""
+        """Messages of that footprint are in the journal now, or were no market data."""
         self.held_bytes -= size
         assert self.held_bytes >= 0, "released more than was held"
 

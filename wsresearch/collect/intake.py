@@ -129,7 +129,7 @@ class Intake:
         if outage:
             self._ended = (connection, outage)
         frames = self._inbox.take(most)
-        size = frames.nbytes
+        size = frames.footprint
         decoded = self._decoder.decode(frames, connection=connection)
         self._reject(decoded.rejected, decoded.samples)
         self._note_vacant(decoded.vacant, int(frames.recv_ns[-1]) if len(frames) else 0)

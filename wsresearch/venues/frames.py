@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frames"]
+__all__ = ["PER_MESSAGE", "Frames"]
+
+PER_MESSAGE: Final = 24
+"""Bytes that a block needs to know of a message, beside the message: where it begins and ends, and when it arrived."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +105,11 @@ class Frames:
     def nbytes(self) -> int:
         """Bytes of all messages together, without what lies between them."""
         return int(self.ends.sum() - self.starts.sum())
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of memory that the messages and what is known of them take: even empty ones take some."""
+        return self.nbytes + PER_MESSAGE * len(self)
 
     def __len__(self) -> int:
         return len(self.recv_ns)
