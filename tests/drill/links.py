@@ -41,6 +41,8 @@ RATE: Final = 1000.0
 _ESTABLISHED: Final = "01"
 _EARLY_NS: Final = 50_000_000
 """What was sent so shortly before the link was cut may have been on its way."""
+_LOOKS: Final = 0.02
+"""Seconds between two looks at the status and at the connections: each takes milliseconds, which the others need."""
 
 
 # -- a cable ------------------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ def _played(
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 act.status()
-                time.sleep(0.01)
+                time.sleep(_LOOKS)
             if stops:
                 act.stopped()
         back_ns = time.time_ns()
@@ -261,7 +263,7 @@ def _counted(pid: int) -> Iterator[list[int]]:
 
     def count() -> None:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            while not over.wait(0.005):
+            while not over.wait(_LOOKS):
                 rows = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
                 counts.append(len({row.split()[1] for row in rows if row.split()[3] == _ESTABLISHED}))
 
