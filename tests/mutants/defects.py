@@ -281,6 +281,13 @@ DEFECTS: Final = (
         tests=("collect/test_inbox.py",),
     ),
     Defect(
+        name="the queue counts payload only",
+        path="venues/frames.py",
+        old="return self.nbytes + PER_MESSAGE * len(self)",
+        new="return self.nbytes",
+        tests=("collect/test_inbox.py::test_empty_messages_are_bounded_too",),
+    ),
+    Defect(
         name="bytes are let go before they are in the journal",
         path="collect/intake.py",
         old="written=lambda: self._release(size)",
