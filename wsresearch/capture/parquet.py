@@ -20,11 +20,11 @@ from wsresearch.schema import SCHEMAS, TableName
 
 __all__ = ["PIECE_ROWS", "ROW_GROUP_ROWS", "difference", "encode", "regroup", "writer_options"]
 
-PIECE_ROWS: Final = 16_384
-"""Rows that are handled at a time: trades of 1.4 MB. A multiple of what the library encodes at a time (1,024), so that
+PIECE_ROWS: Final = 8_192
+"""Rows that are handled at a time: trades of 0.7 MB. A multiple of what the library encodes at a time (1,024), so that
 where pages end does not depend on it."""
 
-ROW_GROUP_ROWS: Final = 4 * PIECE_ROWS
+ROW_GROUP_ROWS: Final = 8 * PIECE_ROWS
 """Rows of a row group, which lies in memory while it is encoded: 6 MB of trades. Larger ones repeat their dictionaries
 less often (131,072 rows: 5 % smaller files), but leave a reader less to skip."""
 
