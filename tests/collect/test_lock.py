@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -87,15 +90,59 @@ def test_a_recycled_pid_is_recognised() -> None:
     """Another process that was given the same number is not the collector, and is never signalled in its place."""
     me = Holder.me(run=1)
     assert me.process() is not None
-    assert Holder(pid=me.pid, started=me.started - 60, host=me.host, run=1).process() is None
+    assert replace(me, ticks=me.ticks - 1).process() is None
+    assert replace(me, ticks=0, started=me.started - 60).process() is None
+
+
+def test_a_clock_that_is_set_does_not_hide_a_collector() -> None:
+    """NTP, a leap second or a resumed machine move every start told in seconds since 1970; the collector lives on."""
+    me = Holder.me(run=1)
+    assert me.ticks > 0
+    for step in (-3600.0, 1.0, 3600.0):
+        assert replace(me, started=me.started + step).process() is not None
+
+
+def test_a_machine_that_is_given_another_name_still_knows_its_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name from the network changes under way; which boot of which machine a pid is of does not."""
+    me = Holder.me(run=1)
+    monkeypatch.setattr(socket, "gethostname", lambda: "another-name")
+    assert me.is_here
+    assert me.process() is not None
 
 
 def test_a_pid_of_another_machine_means_nothing_here() -> None:
     """A capture on a shared disk: the number of a process elsewhere is not looked up on this machine."""
     me = Holder.me(run=1)
-    other = Holder(pid=me.pid, started=me.started, host="another-machine", run=1)
-    assert not other.is_here
-    assert other.process() is None
+    for other in (replace(me, system="another boot"), replace(me, system="", host="another-machine")):
+        assert not other.is_here
+        assert other.process() is None
+
+
+def test_what_the_disk_answers_fits_the_note_in_any_language(tmp_path: Path) -> None:
+    """However long and whatever its letters: the note stays readable, and nothing is left of it when it is over."""
+    with held(tmp_path) as ours:
+        ours.note(run=7)
+        ours.trouble('\u5bb9\u91cf "\\' * 300)
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert holder.trouble
+        ours.trouble("")
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert (holder.run, holder.trouble) == (7, "")
+
+
+def test_a_note_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk refuses a start in one line; that it fills later neither breaks the end of a run nor its news."""
+
+    def full(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with held(tmp_path) as ours:
+        monkeypatch.setattr(os, "pwrite", full)
+        ours.trouble("No space left on device")
+    with pytest.raises(CaptureError, match=r"lock.*No space left on device.*make room"), held(tmp_path):
+        pytest.fail("it was held")
 
 
 def test_the_file_is_its_owners(tmp_path: Path) -> None:

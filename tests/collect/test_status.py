@@ -59,7 +59,7 @@ class Story:
     def disk_fails(self, what: str) -> None:
         pytest.fail(what)
 
-    disk_is_gone = disk_fails
+    left_over = disk_is_gone = disk_fails
 
     def disk_works(self) -> None:
         pytest.fail("it worked before")
@@ -266,6 +266,19 @@ def test_a_collector_that_is_stopped_by_a_signal_goes_quiet(root: Path) -> None:
         process.kill()
     assert (status.state, status.exit_code) == (State.OPEN, 0)
     assert status.cause == "the collector has written nothing for 16 s"
+
+
+def test_a_disk_that_takes_nothing_is_told_although_nothing_can_be_written(root: Path) -> None:
+    """Only the note in the lock has its room already on a full disk; it goes when the disk takes rows again."""
+    story = Story(root)
+    story.tell(EventKind.RUN_STARTED).tell(EventKind.OPENED).tell(EventKind.FIRST_MESSAGE).count(trades=5)
+    with held(root) as ours:
+        ours.note(run=1)
+        ours.trouble("No space left on device")
+        status = read_status(root, now=moment(20))
+        assert (status.state, status.cause, status.exit_code) == (State.OPEN, Cause.DISK, 0)
+        ours.trouble("")
+        assert read_status(root, now=moment(1)).cause is None
 
 
 def test_a_run_that_begins_is_idle_and_not_the_run_before(root: Path, alive: Callable[..., Held]) -> None:

@@ -47,11 +47,14 @@ class Chronicle:
         What the run has counted so far.
     cause
         Why the last connection or attempt ended, None once that is mended.
+    disk_fails
+        Whether nothing can be written at the moment.
     """
 
     def __init__(self, recorder: Recorder, *, run: int, seq: int) -> None:
         self.totals = dict.fromkeys(("messages", "trades", "bytes", "rejected", "dropped", "holes"), 0)
         self.cause: str | None = None
+        self.disk_fails = False
         self._recorder = recorder
         self._run = run
         self._seq = seq
@@ -92,7 +95,7 @@ class Chronicle:
             next_delay=max(0.0, (cycle.deadline or now) - now) if waiting else None,
             **self.totals,
             since=since,
-            cause=self.cause,
+            cause=Cause.DISK if self.disk_fails else self.cause,
         )
 
     def second(

@@ -114,7 +114,7 @@ class Collector:
         config, past = self.config, taken.past
         self.run_number = taken.run
         # Not the past itself: a million rows of it would stay in memory for days.
-        self._untold, self._problems = taken.untold, taken.problems
+        self._untold, self._problems, self._held = taken.untold, taken.problems, taken.held
         self._inbox = Inbox(limit=config.queue_bytes, on_arrival=self._arrived.set)
         self._recorder = Recorder(
             config.out,
@@ -208,16 +208,20 @@ class Collector:
 
     # -- the recorder's troubles, told from its threads -----------------------------------------------------------
 
-    def disk_fails(self, what: str) -> None:
-        """See :class:`wsresearch.collect.recorder.Trouble`."""
+    def disk_fails(self, what: str) -> None:  # noqa: D102 - see `wsresearch.collect.recorder.Trouble`
+        self._held.trouble(what)
+        self._chronicle.disk_fails = True
         self._from_thread(self._note_error, Cause.DISK, f"writing fails and is being tried again: {what}")
 
-    def disk_works(self) -> None:
-        """See :class:`wsresearch.collect.recorder.Trouble`."""
+    def disk_works(self) -> None:  # noqa: D102
+        self._held.trouble("")
+        self._chronicle.disk_fails = False
         self._from_thread(self._note_error, Cause.DISK, "writing works again")
 
-    def disk_is_gone(self, what: str) -> None:
-        """See :class:`wsresearch.collect.recorder.Trouble`."""
+    def left_over(self, what: str) -> None:  # noqa: D102
+        self._from_thread(self._note_error, Cause.DISK, what)
+
+    def disk_is_gone(self, what: str) -> None:  # noqa: D102
         self._from_thread(self._fatal, Failure(cause=Cause.DISK, detail=f"cannot write any more: {what}"))
 
     # -- signals and actions --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -21,8 +22,13 @@ __all__ = ["Holder", "held", "holder_of"]
 
 # psutil derives a start time from clock ticks; two readings of one process differ by no more than one tick.
 _SAME_START = 0.05
-# Bytes; the note is padded to this, so that a shorter one leaves nothing of a longer one behind.
-_NOTE_BYTES = 512
+# Bytes; the note is padded to this, so that a shorter one leaves nothing of a longer one behind, and so that no later
+# one needs room on a disk that is full.
+_NOTE_BYTES = 1024
+_LONGEST_TROUBLE = 200
+_PROC = Path("/proc")
+_START_TICKS = 19
+"""Field of a process's ``stat`` behind its name: the start in clock ticks since the machine booted, proc(5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +40,45 @@ class Holder:
     pid, started
         Process id, and its start in seconds since 1970: a recycled pid has another start.
     host
-        Machine whose process table the pid belongs to.
+        Name of the machine, for people.
     run
         Number of the run, 0 while the run is still being prepared.
+    ticks
+        Its start in clock ticks since the machine booted; 0 where the system does not tell. Seconds since 1970 change
+        for a process that runs when somebody sets the clock.
+    system
+        Which boot of which machine, and which namespace, the pid is of; empty where the system does not tell. A machine
+        may be given another name while a collector runs.
+    trouble
+        What the disk answers, as long as writing to the capture fails.
     """
 
     pid: int
     started: float
     host: str
     run: int = 0
+    ticks: int = 0
+    system: str = ""
+    trouble: str = ""
 
     @classmethod
-    def me(cls, *, run: int = 0) -> Holder:
+    def me(cls, *, run: int = 0, trouble: str = "") -> Holder:
         """Return this process."""
-        return cls(pid=os.getpid(), started=psutil.Process().create_time(), host=socket.gethostname(), run=run)
+        return cls(
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            host=socket.gethostname(),
+            run=run,
+            ticks=_ticks(os.getpid()),
+            system=_system(),
+            trouble=trouble,
+        )
 
     @property
     def is_here(self) -> bool:
         """Whether it ran on this machine, so that its pid means something here."""
+        if self.system and _system():
+            return self.system == _system()
         return self.host == socket.gethostname()
 
     def process(self) -> psutil.Process | None:
@@ -60,10 +87,32 @@ class Holder:
             return None
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START
+            ticks = _ticks(self.pid)
+            same = ticks == self.ticks if ticks and self.ticks else self._started_with(process)
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
+
+    def _started_with(self, process: psutil.Process) -> bool:
+        return bool(abs(process.create_time() - self.started) < _SAME_START)
+
+
+def _ticks(pid: int) -> int:
+    """Return when a process was started, in ticks of a clock that nobody sets; 0 if that cannot be known."""
+    try:
+        return int((_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[_START_TICKS])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@functools.cache
+def _system() -> str:
+    """Return what tells this table of processes from all others; empty if that cannot be known."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def holder_of(root: Path) -> Holder | None:
@@ -81,7 +130,13 @@ def holder_of(root: Path) -> Holder | None:
         with os.fdopen(open_regular(path), "rb") as file:
             told = json.loads(file.read(_NOTE_BYTES))
         return Holder(
-            pid=int(told["pid"]), started=float(told["started"]), host=str(told["host"]), run=int(told["run"])
+            pid=int(told["pid"]),
+            started=float(told["started"]),
+            host=str(told["host"]),
+            run=int(told["run"]),
+            ticks=int(told.get("ticks", 0)),
+            system=str(told.get("system", "")),
+            trouble=str(told.get("trouble", "")),
         )
     except FileNotFoundError:
         if _is_foreign(path):
@@ -105,10 +160,18 @@ class Held:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._run = 0
 
-    def note(self, *, run: int) -> None:
-        """Write down who holds the lock and for which run."""
-        self._write(json.dumps(asdict(Holder.me(run=run))))
+    def note(self, *, run: int, trouble: str = "") -> None:
+        """Write down who holds the lock, for which run, and what keeps it from writing anything else."""
+        self._run = run
+        short = trouble.encode("ascii", "replace").decode()[:_LONGEST_TROUBLE]
+        self._write(json.dumps(asdict(Holder.me(run=run, trouble=short))))
+
+    def trouble(self, what: str) -> None:
+        """Write down what keeps the run from writing, empty when it can; if not even that can be written, do not."""
+        with contextlib.suppress(OSError):  # the journal's own failure is what is told, as soon as anything can be
+            self.note(run=self._run, trouble=what)
 
     def clear(self) -> None:
         """Write down that nobody holds it: the process that did may live on for other things."""
@@ -152,11 +215,16 @@ def held(root: Path) -> Iterator[Held]:
         raise CaptureError(f"{str(path)!r} cannot be locked ({exc.strerror or exc}): choose another directory") from exc
     ours = Held(path)
     try:
-        ours.note(run=0)
+        try:
+            ours.note(run=0)
+        except OSError as exc:
+            why = exc.strerror or exc
+            raise CaptureError(f"{str(path)!r} cannot be written ({why}): make room, or choose another disk") from exc
         yield ours
     finally:
         try:
-            with contextlib.suppress(FileNotFoundError):  # the directory was removed while we collected into it
+            # Removed with the directory while we collected into it, or on a failing disk: what counts is the OS lock.
+            with contextlib.suppress(OSError):
                 ours.clear()
         finally:
             lock.release()

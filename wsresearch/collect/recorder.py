@@ -63,6 +63,9 @@ class Trouble(Protocol):
     def disk_works(self) -> None:
         """Writing works again."""
 
+    def left_over(self, what: str) -> None:
+        """What could not be finished stays as it is and is read there; the next start finishes it at the latest."""
+
     def disk_is_gone(self, what: str) -> None:
         """The capture directory is not there any more; nothing more can be written."""
 
@@ -314,7 +317,7 @@ class Recorder:
             self._writer.close()
         except OSError as exc:
             # What is in the journals is verified and will be sealed at the next start.
-            self._trouble.disk_fails(safe(f"closing the journals: {exc.strerror or exc}"))
+            self._trouble.left_over(safe(f"closing the journals fails: {exc.strerror or exc}"))
 
     def _carry(self, table: TableName) -> dict[bytes, bytes]:
         if table is TableName.TRADES:
@@ -355,7 +358,7 @@ class Recorder:
                 # The journal stays where it is, readers read it there, and the next start seals it at the latest.
                 why = (isinstance(exc, OSError) and exc.strerror) or exc
                 _log.warning("%s could not be sealed yet: %s", segment, why)
-                self._trouble.disk_fails(safe(f"sealing {segment}: {why}"))
+                self._trouble.left_over(safe(f"sealing {segment} fails and will be tried again: {why}"))
             else:
                 self.unsealed.remove(segment)
                 give_back()

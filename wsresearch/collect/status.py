@@ -84,7 +84,8 @@ class Status:
     since
         When the state began, UTC.
     cause
-        Why the last connection or attempt ended, if that has not been mended yet; else what is wrong, or None.
+        ``disk`` while writing fails; why the last connection or attempt ended, if that has not been mended yet; else
+        what is wrong, or None.
     """
 
     state: State
@@ -240,6 +241,8 @@ def status_after(
     if not alive and state not in _ENDED:
         state = State.FAILED
         cause = _last_word(taken) or "the collector left without a last word: it was killed, or its disk failed"
+    elif alive and state not in _ENDED and holder is not None and holder.trouble:
+        cause = Cause.DISK
     elif alive and state not in _ENDED and quiet > _QUIET_AFTER:
         cause = f"the collector has written nothing for {quiet:.0f} s"
     next_delay = None

@@ -35,6 +35,8 @@ class Taken:
         Event rows that a crash kept from being written.
     problems
         One line for everything that was found damaged or could not be sealed.
+    held
+        The lock, whose note tells of us.
     """
 
     run: int
@@ -42,6 +44,7 @@ class Taken:
     ledger: Ledger
     untold: list[dict[str, Any]]
     problems: tuple[str, ...]
+    held: lock.Held
 
 
 @contextlib.contextmanager
@@ -81,4 +84,5 @@ def taken_over(config: Config, *, now_ns: int, disk: Disk = REAL_DISK) -> Iterat
             ledger=ledger,
             untold=untold,
             problems=(*recovered.problems, *(f"{segment}: {why}" for segment, why in recovered.unsealed)),
+            held=held,
         )
