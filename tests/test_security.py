@@ -25,6 +25,7 @@ from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import recover
 from wsresearch.capture.verify import verify
 from wsresearch.cli import main
+from wsresearch.collect.status import read_status
 from wsresearch.errors import CaptureError, UsageError, WsresearchError
 from wsresearch.lab import Tape, start
 from wsresearch.schema import TableName
@@ -218,6 +219,46 @@ def test_hostile_symbols_and_texts_do_no_harm_anywhere(tmp_path: Path, capsys: p
     assert "<script>alert" not in page.read_text()
     assert "<script>alert" not in Capture(capture.root)._repr_html_()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "page.html"]
+
+
+NOTES = [
+    b"<script>alert(1)</script>\x1b[31m",
+    b"\xff",
+    b"[1]",
+    b"null",
+    b'{"run": "1"}',
+    b'{"run": 1, "cause": 5}',
+    b'{"run": 1, "entered": 5}',
+    b'{"run": 1, "entered": {"time": "<b>", "kind": "opened"}}',
+    b'{"run": 1, "entered": {"time": 1, "kind": "<b>"}}',
+]
+
+
+@pytest.mark.parametrize("note", NOTES)
+@pytest.mark.parametrize("table", list(TableName))
+def test_hostile_notes_in_parquet_are_told_and_not_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: TableName, note: bytes
+) -> None:
+    """Metadata may say anything: one printable line for who asks, no traceback, and rows are read all the same."""
+    capture = Recorded(tmp_path / "c")
+    capture.event("run_started")
+    capture.trade(5)
+    capture.second(trades=5)
+    capture.event("stopped")
+    capture.stop()
+    for path in (capture.root / table).glob("*/*.parquet"):
+        rows = pq.ParquetFile(path).read()
+        told = dict.fromkeys((b"wsresearch.marks", b"wsresearch.numbers", b"wsresearch.totals"), note)
+        pq.write_table(rows.replace_schema_metadata({**(rows.schema.metadata or {}), **told, note: note}), path)
+    assert Reader(capture.root).trades().num_rows == 5
+    for command in (["status"], ["report"], ["verify"], ["status", "--json"]):
+        main([command[0], str(capture.root), *command[1:]])
+        out, err = capsys.readouterr()
+        assert all(line.isprintable() for line in (out + err).splitlines()), command
+        assert "Traceback" not in err
+    with suppress(CaptureError):
+        make_config("binance:btcusdt", capture.root)
+        read_status(capture.root)
 
 
 # -- links and pipes ------------------------------------------------------------------------------------------------

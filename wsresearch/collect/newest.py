@@ -11,8 +11,9 @@ import pyarrow as pa
 from wsresearch.capture.layout import Layout
 from wsresearch.capture.rows import metadata_of, segment_rows
 from wsresearch.capture.scan import Place, places
-from wsresearch.errors import CaptureError
-from wsresearch.schema import SCHEMAS, TableName
+from wsresearch.errors import CaptureDamaged, CaptureError
+from wsresearch.safetext import safe
+from wsresearch.schema import SCHEMAS, EventKind, TableName
 
 __all__ = ["FURTHEST", "newest_rows", "noted"]
 
@@ -64,6 +65,33 @@ def newest_rows(
 
 
 def noted(layout: Layout, place: Place | None, key: bytes) -> dict[str, Any]:
-    """Return the JSON object that the writer of a segment noted in its schema, wherever the segment is now."""
-    told: dict[str, Any] = json.loads(metadata_of(layout, place).get(key, b"{}"))
+    """Return the JSON object that the writer of a segment noted in its schema, wherever the segment is now.
+
+    Raises
+    ------
+    CaptureDamaged
+        If it is none that a writer of ours makes.
+    """
+    raw = metadata_of(layout, place).get(key, b"{}")
+    try:
+        told = json.loads(raw)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not all(map(_is_ours, told, told.values())):
+        of, says = "a segment" if place is None else str(place.segment), safe(raw.decode(errors="replace"))
+        raise CaptureDamaged(f"the note {key.decode()!r} of {of} is none that a collector wrote: {says}")
     return told
+
+
+def _is_ours(name: str, value: object) -> bool:
+    """Whether a note may say this: all are numbers but why and since when things stand as they do."""
+    match name, value:
+        case "cause" | "entered", None:
+            return True
+        case "cause", str():
+            return True
+        case "entered", {"time": int(), "kind": str() as kind}:
+            return kind in set(EventKind)
+        case "cause" | "entered", _:
+            return False
+    return isinstance(value, int)
