@@ -81,7 +81,10 @@ def forge(root: Path) -> None:
                 at = table.column_names.index(name)
                 texts = [None if value is None else HOSTILE for value in table[name].to_pylist()]
                 table = table.set_column(at, table.schema.field(name), pa.array(texts, pa.string()))
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), HOSTILE: HOSTILE})
         pq.write_table(table, path)
+        path.with_name(f"{MARKUP}\u202egnp.parquet").write_text(HOSTILE)
+    (root / "journal" / f"{MARKUP}.arrows").write_text(HOSTILE)
     identity = root / "capture.json"
     told = json.loads(identity.read_text(encoding="utf-8"))
     told["symbols"] = [HOSTILE]
