@@ -348,6 +348,20 @@ DEFECTS: Final = (
         tests=("collect/test_transport.py::test_a_redirect_elsewhere_is_not_followed",),
     ),
     Defect(
+        name="a header that comes twice is a defect of ours",
+        path="collect/transport.py",
+        old="[] if response is None else response.headers.get_all(header)",
+        new="[] if response is None or header not in response.headers else [response.headers[header]]",
+        tests=("collect/test_transport.py::test_of_several_times_to_come_back_the_latest_counts",),
+    ),
+    Defect(
+        name="a date beyond all years is a defect of ours",
+        path="reconnect/causes.py",
+        old="    except (ValueError, OverflowError):\n",
+        new="    except ValueError:\n",
+        tests=("collect/test_transport.py::test_a_clock_that_is_told_twice_or_absurdly",),
+    ),
+    Defect(
         name="pings need no answer",
         path="collect/transport.py",
         old="                ping_timeout=self.ping_timeout,\n",

@@ -26,6 +26,7 @@ __all__ = [
     "Verdict",
     "classify",
     "in_words",
+    "parse_http_date",
     "parse_retry_after",
     "strike_of",
 ]
@@ -307,6 +308,15 @@ def in_words(cause: Cause) -> str:
     return _WORDS[cause]
 
 
+def parse_http_date(text: str) -> datetime | None:
+    """Read an HTTP date in any of its three forms; None if it is none, or lies beyond the years that there are."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)  # one of the three forms names no zone and means UTC
+
+
 # The standard asks for whole seconds; a fraction is no less clear, and waiting is better than guessing.
 _SECONDS: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
@@ -341,10 +351,5 @@ def parse_retry_after(text: str, *, now: datetime) -> float | None:
     text = text.strip(" \t")
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_RETRY_AFTER)
-    try:
-        until = parsedate_to_datetime(text)
-        if until.tzinfo is None:  # one of the three forms names no zone and means UTC
-            until = until.replace(tzinfo=UTC)
-        return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
-    except (ValueError, OverflowError):  # no date, or one beyond the years that there are
-        return None
+    until = parse_http_date(text)
+    return None if until is None else min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
