@@ -300,6 +300,48 @@ def test_tries_against_a_stuck_resolver_share_one_thread() -> None:
     assert asyncio.run(main()) == 1
 
 
+@pytest.mark.parametrize("lack", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
+def test_a_name_that_once_could_not_be_looked_up_for_want_of_means(
+    monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    """A process that is out of threads or memory tells that at once, as what passes; the next attempt asks anew."""
+    begin, ask = threading.Thread.start, socket.getaddrinfo
+    asked: list[str] = []
+
+    def means() -> None:
+        asked.append("lookup")
+        if len(asked) == 1:
+            raise lack
+
+    def start_thread(thread: threading.Thread) -> None:
+        if thread.name.startswith("resolve ") and isinstance(lack, RuntimeError):
+            means()
+        begin(thread)
+
+    def getaddrinfo(*args: Any, **options: Any) -> Any:
+        if not options.get("flags") and isinstance(lack, MemoryError):
+            means()
+        return ask(*args, **options)
+
+    monkeypatch.setattr(threading.Thread, "start", start_thread)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main() -> tuple[AttemptFailed, Failure]:
+        async with RawServer(upgraded(saying(close_frame(1000)))) as server:
+            net, url = transport(), server.url.replace("127.0.0.1", "localhost")
+            with pytest.raises(AttemptFailed) as caught:
+                await dial(url, net=net)
+            link = await dial(url, net=net)
+            return caught.value, (await link.lost())[0]
+
+    failed, end = asyncio.run(main())
+    assert failed.failure.cause is Cause.NAME_NOT_FOUND
+    assert (str(lack) or "MemoryError") in failed.failure.detail
+    assert classify(failed.failure, strikes=1000).severity is Severity.TRANSIENT
+    assert end.cause is Cause.CLOSED
+    assert len(asked) == 2
+
+
 PROLOGUE = """
     import asyncio, errno, os, resource, socket, ssl, sys, threading, time
     from wsresearch.collect.clock import Anchor

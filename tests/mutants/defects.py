@@ -355,6 +355,13 @@ DEFECTS: Final = (
         tests=("collect/test_transport.py::test_of_several_times_to_come_back_the_latest_counts",),
     ),
     Defect(
+        name="a question that no thread works on is waited for",
+        path="collect/reach.py",
+        old="        answer: Future[Addresses] = Future()\n",
+        new="        answer: Future[Addresses] = Future()\n        self._asked[host, port] = answer\n",
+        tests=("collect/test_transport.py::test_a_name_that_once_could_not_be_looked_up_for_want_of_means",),
+    ),
+    Defect(
         name="a date beyond all years is a defect of ours",
         path="reconnect/causes.py",
         old="    except (ValueError, OverflowError):\n",
