@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,40 @@ def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:
     assert len(stored) + dropped == 5000
     assert kinds(tmp_path / "c", "stalled").num_rows <= 1
     assert any(row["cause"] == "overflow" for row in kinds(tmp_path / "c", "error").to_pylist())
+
+
+@pytest.mark.parametrize("set_back", [0, 3600])
+@pytest.mark.parametrize("chatter", [(), ((0.5, b'{"result":null,"id":1}'),)], ids=["silent", "an ack"])
+def test_what_one_connection_dropped_is_no_sign_of_life_of_the_next(
+    tmp_path: Path, set_back: int, chatter: tuple[tuple[float, bytes], ...]
+) -> None:
+    """After an overload, connections that deliver nothing have no first message, and stall when they should."""
+
+    class SetBack(SimTransport):
+        def wall_ns(self) -> int:
+            return super().wall_ns() - (set_back * 10**9 if self.now() > 1.5 else 0)
+
+    flood = [(0.2, trade(1, 0.2)), *((0.0, trade(number, 0.2)) for number in range(2, 1000)), (1.8, RESET)]
+    net = SetBack(lambda number, now: Opens(script=flood if number == 1 else chatter))
+    config = make_config(
+        "binance:btcusdt",
+        tmp_path / "c",
+        duration=60,
+        queue_bytes=1 << 16,
+        idle_timeout=5.0,
+        policy="constant(delay=0)",
+    )
+
+    async def main() -> None:
+        async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
+            await collector.run()
+
+    run_virtually(main())
+    assert pc.sum(Reader(tmp_path / "c").stats()["dropped"]).as_py() > 100
+    assert kinds(tmp_path / "c", "first_message")["connection"].to_pylist() == [1]
+    lives = [after - at for at, after in pairwise(net.attempts[1:])]
+    assert len(lives) > 5
+    assert lives == pytest.approx([0.03 + 5.0] * len(lives), abs=1e-3)
 
 
 @pytest.mark.parametrize("when", [0.0, 0.02, 0.5, 3.0, 3.5, 9.9])

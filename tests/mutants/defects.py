@@ -303,6 +303,13 @@ DEFECTS: Final = (
         tests=("collect/test_collector.py::test_only_market_data_is_a_sign_of_life",),
     ),
     Defect(
+        name="what a connection dropped is a sign of life of the next one",
+        path="collect/collector.py",
+        old="        self._inbox.last_drop_ns = None\n        url",
+        new="        url",
+        tests=("collect/test_collector.py::test_what_one_connection_dropped_is_no_sign_of_life_of_the_next",),
+    ),
+    Defect(
         name="a dead peer is bidden farewell",
         path="collect/collector.py",
         old="                    self._link.abort()\n                    self._link = None\n",
