@@ -449,7 +449,7 @@ def test_a_status_that_trying_again_cannot_mend(status: int) -> None:
     assert classify(failed.failure).severity is Severity.PERMANENT
 
 
-@pytest.mark.parametrize("status", [429, 418, 503])
+@pytest.mark.parametrize("status", [429, 418, 503, 403])
 def test_retry_after_in_seconds_and_as_a_date(status: int) -> None:
     """A server that says when to come back is obeyed, whichever way it writes the time."""
     seconds = attempt(answering(http(status, Retry_After="17")))
