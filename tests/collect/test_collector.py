@@ -301,13 +301,14 @@ def test_bad_rows_are_counted_by_kind_and_cost_nothing_else(tmp_path: Path) -> N
     assert sum(len(path.read_text().splitlines()) for path in samples) == 39
 
 
+def spent(number: int, now: float, *, symbol: str = "BTCUSDT") -> bytes:
+    """A futures placeholder: an id without a trade."""
+    return trade(number, now, symbol=symbol, price="0", quantity="0").replace(b'"m":', b'"X":"NA","m":')
+
+
 def test_ids_spent_without_a_trade_are_no_holes(tmp_path: Path) -> None:
     """Futures spend ids on placeholders of price 0: nothing is stored for them, nothing is missing, and it is told."""
-
-    def spent(number: int) -> bytes:
-        return trade(number, 0.1 * number, price="0", quantity="0").replace(b'"m":', b'"X":"NA","m":')
-
-    script = [(0.1, spent(n) if n in {3, 4, 7} else trade(n, 0.1 * n)) for n in range(1, 10)]
+    script = [(0.1, spent(n, 0.1 * n) if n in {3, 4, 7} else trade(n, 0.1 * n)) for n in range(1, 10)]
     collect(tmp_path / "c", lambda n, now: Opens(script=script), seconds=20, stream="binance-usdm:btcusdt")
     reader = Reader(tmp_path / "c")
     assert reader.trades()["trade_id"].to_pylist() == [1, 2, 5, 6, 8, 9]
@@ -315,6 +316,34 @@ def test_ids_spent_without_a_trade_are_no_holes(tmp_path: Path) -> None:
     told = [row for row in kinds(tmp_path / "c", "hole_filled").to_pylist() if row["cause"] == "vacant"]
     assert [(row["first_id"], row["last_id"]) for row in told] == [(3, 3), (4, 4), (7, 7)]
     assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
+
+
+def test_ids_spent_right_before_a_stop_are_no_holes_of_the_next_run(tmp_path: Path) -> None:
+    """A placeholder is the last there is before each stop: only what was really missed across one is a hole."""
+    for sent, last in (((1, 2, 3), 4), ((5, 6), 7), ((9,), 10), ((11,), 12)):
+        script = [*((0.1, trade(number, 0.1 * number)) for number in sent), (0.1, spent(last, 0.1 * last))]
+        collect(
+            tmp_path / "c", lambda n, now, script=script: Opens(script=script), seconds=3, stream="binance-usdm:btcusdt"
+        )
+    reader = Reader(tmp_path / "c")
+    assert reader.trades()["trade_id"].to_pylist() == [1, 2, 3, 5, 6, 9, 11]
+    assert [(row["first_id"], row["last_id"]) for row in holes(reader.events()).to_pylist()] == [(8, 8)]
+    assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
+
+
+def test_ids_that_a_quiet_symbol_spent_long_before_a_stop_are_no_holes(tmp_path: Path) -> None:
+    """A symbol that ends in placeholders, further back than a start reads: it goes on without a hole all the same."""
+    quiet = [
+        (0.1, trade(7, 0.1, symbol="ETHUSDT")),
+        *((0.1, spent(number, 0.2, symbol="ETHUSDT")) for number in (8, 9)),
+        *((2.0, trade(number, 2.0 * number)) for number in range(1, 800)),
+    ]
+    options: dict[str, Any] = {"stream": "binance-usdm:btcusdt,ethusdt", "rotate_age": 20.0}
+    collect(tmp_path / "c", lambda n, now: Opens(script=quiet), seconds=1590, **options)
+    again = [(0.1, trade(10, 0.1, symbol="ETHUSDT")), (0.1, trade(12, 0.2, symbol="ETHUSDT"))]
+    collect(tmp_path / "c", lambda n, now: Opens(script=again), seconds=3, **options)
+    told = holes(Reader(tmp_path / "c").events()).to_pylist()
+    assert [(row["symbol"], row["first_id"], row["last_id"]) for row in told] == [("ETHUSDT", 11, 11)]
 
 
 def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:

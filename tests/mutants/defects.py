@@ -103,8 +103,8 @@ DEFECTS: Final = (
     Defect(
         name="Retry-After is ignored",
         path="reconnect/causes.py",
-        old="    if failure.retry_after is not None:\n",
-        new="    if failure.retry_after is None and failure.retry_after:\n",
+        old="    if told is not None:\n",
+        new="    if told is None and told:\n",
         tests=("reconnect/test_causes.py",),
     ),
     Defect(
@@ -258,6 +258,13 @@ DEFECTS: Final = (
         old="        if number - high - 1 > LEAP and not (",
         new="        if number - high - 1 > 2**63 and not (",
         tests=("collect/test_sequence.py",),
+    ),
+    Defect(
+        name="a start forgets which ids were spent without a trade",
+        path="collect/resume.py",
+        old='        if row["cause"] == Where.VACANT:\n',
+        new='        if row["cause"] is Where.VACANT:\n',
+        tests=("collect/test_collector.py::test_ids_spent_right_before_a_stop_are_no_holes_of_the_next_run",),
     ),
     Defect(
         name="drops are not counted",
