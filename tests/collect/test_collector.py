@@ -16,6 +16,7 @@ from tests.virtual import run_virtually
 from wsresearch.api import make_config
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.writer import CaptureWriter
+from wsresearch.collect import resume
 from wsresearch.collect.collector import Collector
 from wsresearch.collect.recorder import MARKS_KEY, Immediately
 from wsresearch.errors import CaptureBusy, NotACapture, UsageError
@@ -331,15 +332,20 @@ def test_ids_spent_right_before_a_stop_are_no_holes_of_the_next_run(tmp_path: Pa
     assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
 
 
-def test_ids_that_a_quiet_symbol_spent_long_before_a_stop_are_no_holes(tmp_path: Path) -> None:
+def test_ids_that_a_quiet_symbol_spent_long_before_a_stop_are_no_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A symbol that ends in placeholders, further back than a start reads: it goes on without a hole all the same."""
+    monkeypatch.setattr(resume, "RECALLED", 10)
     quiet = [
         (0.1, trade(7, 0.1, symbol="ETHUSDT")),
         *((0.1, spent(number, 0.2, symbol="ETHUSDT")) for number in (8, 9)),
-        *((2.0, trade(number, 2.0 * number)) for number in range(1, 800)),
+        *((20.0, trade(number, 20.0 * number)) for number in range(1, 80)),
     ]
-    options: dict[str, Any] = {"stream": "binance-usdm:btcusdt,ethusdt", "rotate_age": 20.0}
+    options: dict[str, Any] = {"stream": "binance-usdm:btcusdt,ethusdt", "rotate_age": 600.0}
     collect(tmp_path / "c", lambda n, now: Opens(script=quiet), seconds=1590, **options)
+    read = resume.past_of(tmp_path / "c", now_ns=EPOCH_NS + 1600 * 10**9, window=300)
+    assert (read.told.num_rows, read.marks["ETHUSDT"]) == (0, 9)
     again = [(0.1, trade(10, 0.1, symbol="ETHUSDT")), (0.1, trade(12, 0.2, symbol="ETHUSDT"))]
     collect(tmp_path / "c", lambda n, now: Opens(script=again), seconds=3, **options)
     told = holes(Reader(tmp_path / "c").events()).to_pylist()

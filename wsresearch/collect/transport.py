@@ -318,7 +318,7 @@ def _failure_of_status(exc: InvalidStatus, anchor: Anchor) -> Failure:
     text = safe(bytes(response.body[:1000]).decode("utf-8", "replace"))
     now = datetime.fromtimestamp(anchor.wall(time.monotonic()) / 1e9, tz=UTC)
     # Whoever of several on the way asks for the longest is obeyed: that obeys the others too.
-    told = [parse_retry_after(text, now=now) for text in _told(response, "Retry-After")]
+    told = [parse_retry_after(value, now=now) for value in _told(response, "Retry-After")]
     return Failure(
         cause=Cause.HTTP_STATUS,
         detail=safe(f"HTTP {response.status_code} {response.reason_phrase} {text}"),
