@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.virtual import run_virtually
 from wsresearch.api import make_config
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.writer import CaptureWriter
+from wsresearch.collect import resume
 from wsresearch.collect.collector import Collector
 from wsresearch.collect.recorder import MARKS_KEY, Immediately
 from wsresearch.errors import CaptureBusy, NotACapture, UsageError
@@ -300,13 +302,14 @@ def test_bad_rows_are_counted_by_kind_and_cost_nothing_else(tmp_path: Path) -> N
     assert sum(len(path.read_text().splitlines()) for path in samples) == 39
 
 
+def spent(number: int, now: float, *, symbol: str = "BTCUSDT") -> bytes:
+    """A futures placeholder: an id without a trade."""
+    return trade(number, now, symbol=symbol, price="0", quantity="0").replace(b'"m":', b'"X":"NA","m":')
+
+
 def test_ids_spent_without_a_trade_are_no_holes(tmp_path: Path) -> None:
     """Futures spend ids on placeholders of price 0: nothing is stored for them, nothing is missing, and it is told."""
-
-    def spent(number: int) -> bytes:
-        return trade(number, 0.1 * number, price="0", quantity="0").replace(b'"m":', b'"X":"NA","m":')
-
-    script = [(0.1, spent(n) if n in {3, 4, 7} else trade(n, 0.1 * n)) for n in range(1, 10)]
+    script = [(0.1, spent(n, 0.1 * n) if n in {3, 4, 7} else trade(n, 0.1 * n)) for n in range(1, 10)]
     collect(tmp_path / "c", lambda n, now: Opens(script=script), seconds=20, stream="binance-usdm:btcusdt")
     reader = Reader(tmp_path / "c")
     assert reader.trades()["trade_id"].to_pylist() == [1, 2, 5, 6, 8, 9]
@@ -314,6 +317,39 @@ def test_ids_spent_without_a_trade_are_no_holes(tmp_path: Path) -> None:
     told = [row for row in kinds(tmp_path / "c", "hole_filled").to_pylist() if row["cause"] == "vacant"]
     assert [(row["first_id"], row["last_id"]) for row in told] == [(3, 3), (4, 4), (7, 7)]
     assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
+
+
+def test_ids_spent_right_before_a_stop_are_no_holes_of_the_next_run(tmp_path: Path) -> None:
+    """A placeholder is the last there is before each stop: only what was really missed across one is a hole."""
+    for sent, last in (((1, 2, 3), 4), ((5, 6), 7), ((9,), 10), ((11,), 12)):
+        script = [*((0.1, trade(number, 0.1 * number)) for number in sent), (0.1, spent(last, 0.1 * last))]
+        collect(
+            tmp_path / "c", lambda n, now, script=script: Opens(script=script), seconds=3, stream="binance-usdm:btcusdt"
+        )
+    reader = Reader(tmp_path / "c")
+    assert reader.trades()["trade_id"].to_pylist() == [1, 2, 3, 5, 6, 9, 11]
+    assert [(row["first_id"], row["last_id"]) for row in holes(reader.events()).to_pylist()] == [(8, 8)]
+    assert verify(tmp_path / "c").ok, verify(tmp_path / "c").problems
+
+
+def test_ids_that_a_quiet_symbol_spent_long_before_a_stop_are_no_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symbol that ends in placeholders, further back than a start reads: it goes on without a hole all the same."""
+    monkeypatch.setattr(resume, "RECALLED", 10)
+    quiet = [
+        (0.1, trade(7, 0.1, symbol="ETHUSDT")),
+        *((0.1, spent(number, 0.2, symbol="ETHUSDT")) for number in (8, 9)),
+        *((20.0, trade(number, 20.0 * number)) for number in range(1, 80)),
+    ]
+    options: dict[str, Any] = {"stream": "binance-usdm:btcusdt,ethusdt", "rotate_age": 600.0}
+    collect(tmp_path / "c", lambda n, now: Opens(script=quiet), seconds=1590, **options)
+    read = resume.past_of(tmp_path / "c", now_ns=EPOCH_NS + 1600 * 10**9, window=300)
+    assert (read.told.num_rows, read.marks["ETHUSDT"]) == (0, 9)
+    again = [(0.1, trade(10, 0.1, symbol="ETHUSDT")), (0.1, trade(12, 0.2, symbol="ETHUSDT"))]
+    collect(tmp_path / "c", lambda n, now: Opens(script=again), seconds=3, **options)
+    told = holes(Reader(tmp_path / "c").events()).to_pylist()
+    assert [(row["symbol"], row["first_id"], row["last_id"]) for row in told] == [("ETHUSDT", 11, 11)]
 
 
 def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:
@@ -360,6 +396,40 @@ def test_overflow_is_counted_and_is_a_hole_and_no_stall(tmp_path: Path) -> None:
     assert len(stored) + dropped == 5000
     assert kinds(tmp_path / "c", "stalled").num_rows <= 1
     assert any(row["cause"] == "overflow" for row in kinds(tmp_path / "c", "error").to_pylist())
+
+
+@pytest.mark.parametrize("set_back", [0, 3600])
+@pytest.mark.parametrize("chatter", [(), ((0.5, b'{"result":null,"id":1}'),)], ids=["silent", "an ack"])
+def test_what_one_connection_dropped_is_no_sign_of_life_of_the_next(
+    tmp_path: Path, set_back: int, chatter: tuple[tuple[float, bytes], ...]
+) -> None:
+    """After an overload, connections that deliver nothing have no first message, and stall when they should."""
+
+    class SetBack(SimTransport):
+        def wall_ns(self) -> int:
+            return super().wall_ns() - (set_back * 10**9 if self.now() > 1.5 else 0)
+
+    flood = [(0.2, trade(1, 0.2)), *((0.0, trade(number, 0.2)) for number in range(2, 1000)), (1.8, RESET)]
+    net = SetBack(lambda number, now: Opens(script=flood if number == 1 else chatter))
+    config = make_config(
+        "binance:btcusdt",
+        tmp_path / "c",
+        duration=60,
+        queue_bytes=1 << 16,
+        idle_timeout=5.0,
+        policy="constant(delay=0)",
+    )
+
+    async def main() -> None:
+        async with Collector(config, transport=net, executors=(Immediately(), Immediately())) as collector:
+            await collector.run()
+
+    run_virtually(main())
+    assert pc.sum(Reader(tmp_path / "c").stats()["dropped"]).as_py() > 100
+    assert kinds(tmp_path / "c", "first_message")["connection"].to_pylist() == [1]
+    lives = [after - at for at, after in pairwise(net.attempts[1:])]
+    assert len(lives) > 5
+    assert lives == pytest.approx([0.03 + 5.0] * len(lives), abs=1e-3)
 
 
 @pytest.mark.parametrize("when", [0.0, 0.02, 0.5, 3.0, 3.5, 9.9])

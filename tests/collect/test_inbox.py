@@ -75,7 +75,7 @@ def test_each_message_keeps_its_time() -> None:
         inbox.put(message, 100 + number)
     taken = inbox.take(10)
     assert (list(taken), taken.recv_ns.tolist()) == ([b"12345", b"12345"], [100, 102])
-    assert inbox.last_arrival_ns == 102
+    assert inbox.last_drop_ns == 101
 
 
 def test_of_a_block_that_does_not_fit_the_beginning_is_kept() -> None:
@@ -113,9 +113,12 @@ def test_arrival_is_told_once_until_it_was_looked_at() -> None:
 
 
 def test_a_dropped_message_still_shows_that_the_peer_lives() -> None:
-    """A full queue is our slowness: the time of the last arrival goes on."""
+    """A full queue is our slowness: the time of the last drop goes on, of single messages and of blocks."""
     inbox = Inbox(limit=4 + PER_MESSAGE, on_arrival=lambda: None)
     inbox.put(b"1234", 1)
+    assert inbox.last_drop_ns is None
     inbox.put(b"1234", 2)
-    assert inbox.last_arrival_ns == 2
-    assert inbox.count().dropped == 1
+    assert inbox.last_drop_ns == 2
+    inbox.put_block(Frames.of([b"5", b"6"], [3, 4]))
+    assert inbox.last_drop_ns == 4
+    assert inbox.count().dropped == 3

@@ -102,6 +102,30 @@ def stopped(root: Path) -> float:
     return took
 
 
+def test_last_words_are_in_the_log_however_often_it_was_rotated(tmp_path: Path) -> None:
+    """After weeks of log a traceback and what a crash says land in the newest file, not in one that was removed."""
+    log = tmp_path / "collector.log"
+    code = """
+        import faulthandler, logging, resource, sys
+        from pathlib import Path
+        from wsresearch.collect import here
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        here._LOG_BYTES = 2000
+        here._log_to(Path(sys.argv[1]))
+        for day in range(100):
+            logging.info("day %d of a run of weeks", day)
+        print("unraisable", file=sys.stderr, flush=True)
+        faulthandler._sigsegv()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(log)], check=False, timeout=PATIENCE)
+    assert done.returncode == -signal.SIGSEGV
+    assert "day 99" in log.read_text()
+    assert "unraisable" in log.read_text()
+    assert "Fatal Python error: Segmentation fault" in log.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"collector.log", "collector.log.1"}
+
+
 # -- a life -------------------------------------------------------------------------------------------------------
 
 

@@ -288,10 +288,22 @@ def test_ids_spent_without_a_trade_are_no_hole() -> None:
     """A futures placeholder spends an id on nothing; its absence is explained."""
     ledger = Ledger()
     admit(ledger, in_order(1))
-    ledger.excuse("BTCUSDT", 2)
+    ledger.excuse("BTCUSDT", 2, 2)
     assert not admit(ledger, in_order(3)).holes
-    ledger.excuse("BTCUSDT", 5)
+    ledger.excuse("BTCUSDT", 5, 5)
     assert ids(admit(ledger, in_order(7)).holes) == {4, 6}
+
+
+def test_the_mark_lies_behind_ids_spent_without_a_trade() -> None:
+    """What the next run is told as the end of a sequence is where the next trade follows without a hole."""
+    ledger = Ledger()
+    admit(ledger, in_order(7))
+    for number in (8, 9, 11):
+        ledger.excuse("BTCUSDT", number, number)
+    ledger.excuse("ETHUSDT", 3, 4)
+    assert ledger.marks == {"BTCUSDT": 9}
+    assert ids(admit(Ledger(ledger.marks), in_order(12)).holes) == {10, 11}
+    assert ids(admit(ledger, in_order(12)).holes) == {10}
 
 
 def test_where_a_hole_lies() -> None:

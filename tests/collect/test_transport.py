@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.collect.certificates import Certificates
 from tests.collect.rawserver import Peer, RawServer, Script, close_frame, frame, free_port, http, upgraded
@@ -28,7 +30,7 @@ from wsresearch.collect.clock import Anchor
 from wsresearch.collect.inbox import Inbox
 from wsresearch.collect.seam import AttemptFailed
 from wsresearch.collect.transport import WebSocketLink, WebSocketTransport
-from wsresearch.reconnect.causes import Cause, Failure, Severity, classify
+from wsresearch.reconnect.causes import LONGEST_RETRY_AFTER, Cause, Failure, Severity, classify
 
 T = TypeVar("T")
 
@@ -298,6 +300,48 @@ def test_tries_against_a_stuck_resolver_share_one_thread() -> None:
     assert asyncio.run(main()) == 1
 
 
+@pytest.mark.parametrize("lack", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
+def test_a_name_that_once_could_not_be_looked_up_for_want_of_means(
+    monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    """A process that is out of threads or memory tells that at once, as what passes; the next attempt asks anew."""
+    begin, ask = threading.Thread.start, socket.getaddrinfo
+    asked: list[str] = []
+
+    def means() -> None:
+        asked.append("lookup")
+        if len(asked) == 1:
+            raise lack
+
+    def start_thread(thread: threading.Thread) -> None:
+        if thread.name.startswith("resolve ") and isinstance(lack, RuntimeError):
+            means()
+        begin(thread)
+
+    def getaddrinfo(*args: Any, **options: Any) -> Any:
+        if not options.get("flags") and isinstance(lack, MemoryError):
+            means()
+        return ask(*args, **options)
+
+    monkeypatch.setattr(threading.Thread, "start", start_thread)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main() -> tuple[AttemptFailed, Failure]:
+        async with RawServer(upgraded(saying(close_frame(1000)))) as server:
+            net, url = transport(), server.url.replace("127.0.0.1", "localhost")
+            with pytest.raises(AttemptFailed) as caught:
+                await dial(url, net=net)
+            link = await dial(url, net=net)
+            return caught.value, (await link.lost())[0]
+
+    failed, end = asyncio.run(main())
+    assert failed.failure.cause is Cause.NAME_NOT_FOUND
+    assert (str(lack) or "MemoryError") in failed.failure.detail
+    assert classify(failed.failure, strikes=1000).severity is Severity.TRANSIENT
+    assert end.cause is Cause.CLOSED
+    assert len(asked) == 2
+
+
 PROLOGUE = """
     import asyncio, errno, os, resource, socket, ssl, sys, threading, time
     from wsresearch.collect.clock import Anchor
@@ -405,7 +449,7 @@ def test_a_status_that_trying_again_cannot_mend(status: int) -> None:
     assert classify(failed.failure).severity is Severity.PERMANENT
 
 
-@pytest.mark.parametrize("status", [429, 418, 503])
+@pytest.mark.parametrize("status", [429, 418, 503, 403])
 def test_retry_after_in_seconds_and_as_a_date(status: int) -> None:
     """A server that says when to come back is obeyed, whichever way it writes the time."""
     seconds = attempt(answering(http(status, Retry_After="17")))
@@ -415,6 +459,24 @@ def test_retry_after_in_seconds_and_as_a_date(status: int) -> None:
     told = attempt(answering(http(status, Retry_After=date))).failure.retry_after
     assert told == pytest.approx(100, abs=3)
     assert attempt(answering(http(status, Retry_After="soon"))).failure.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        (["17", "17"], 17),
+        (["5", "120"], 120),
+        (["120", "5"], 120),
+        (["soon", "9", "-3", "Thu, 26 Nov 99999999999 05:00:00 GMT"], 9),
+        (["soon", ""], None),
+        (["9" * 5000, "1"], LONGEST_RETRY_AFTER),
+    ],
+)
+def test_of_several_times_to_come_back_the_latest_counts(values: list[str], seconds: float | None) -> None:
+    """A server and a proxy before it may each say when: waiting for the longest obeys both; no text is a defect."""
+    lines = b"".join(b"Retry-After: %s\r\n" % value.encode() for value in values)
+    failed = attempt(answering(b"HTTP/1.1 503 Busy\r\n" + lines + b"Content-Length: 0\r\n\r\n"))
+    assert (failed.failure.http_status, failed.failure.retry_after) == (503, seconds)
 
 
 def test_an_answer_in_chunks_and_one_that_ends_with_the_connection() -> None:
@@ -459,8 +521,13 @@ async def redirecting(peer: Peer) -> None:
         "/web": "https://www.example/maintenance",
         "/neighbour": "ws://127.0.0.2/open",
         "/port": "ws://127.0.0.1:9/open",
+        "/no-port": "ws://127.0.0.1:99999/open",
+        "/no-url": "ws://[::1/open",
+        "/section": "/open#section",
     }
-    if peer.path in targets:
+    if peer.path == "/twice":
+        peer.say(b"HTTP/1.1 302 Found\r\nLocation: /open\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n")
+    elif peer.path in targets:
         peer.say(http(302, Location=targets[peer.path]))
     elif peer.path == "/nowhere":
         peer.say(http(302))
@@ -469,21 +536,22 @@ async def redirecting(peer: Peer) -> None:
         await peer.forever()
 
 
-def test_a_redirect_on_the_same_server_is_followed() -> None:
-    """Three redirects that stay on the server lead to an open connection."""
+@pytest.mark.parametrize(("path", "tries"), [("/a", 4), ("/twice", 2), ("/section", 2)])
+def test_a_redirect_on_the_same_server_is_followed(path: str, tries: int) -> None:
+    """Three redirects that stay on the server lead to an open connection; of two addresses the first one counts."""
 
     async def main() -> tuple[Failure, int]:
         async with RawServer(redirecting) as server:
-            link = await dial(server.url + "/a")
+            link = await dial(server.url + path)
             failure, _ = await link.lost()
             return failure, server.accepted
 
     failure, accepted = asyncio.run(main())
     assert failure.cause is Cause.CLOSED
-    assert accepted == 4
+    assert accepted == tries
 
 
-@pytest.mark.parametrize("path", ["/loop", "/away", "/web", "/neighbour", "/port"])
+@pytest.mark.parametrize("path", ["/loop", "/away", "/web", "/neighbour", "/port", "/no-port", "/no-url"])
 def test_a_redirect_elsewhere_is_not_followed(path: str) -> None:
     """A loop, or another server, ends it for good and names the place, without what may be secret in the address."""
     failed = attempt(redirecting, path=path)
@@ -915,6 +983,98 @@ def test_the_round_trip_of_a_ping_and_the_offset_of_the_clock() -> None:
     assert rtt is not None
     assert 0 < rtt < 1
     assert offset == pytest.approx(100, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("dates", "offset"),
+    [
+        ([100, 50], 100),
+        ([None, 50], 50),
+        (["Thu, 26 Nov 99999999999 05:00:00 GMT"], None),
+        (["Thu, 26 Nov 2026 05:00:00 +99999999999999999999"], None),
+        (["now"], None),
+    ],
+)
+def test_a_clock_that_is_told_twice_or_absurdly(dates: list[int | str | None], offset: float | None) -> None:
+    """The first date that is one says how far the clocks are apart; whatever else a server says of it, we are open."""
+
+    def told(ago: int | str | None) -> bytes:
+        if isinstance(ago, int):
+            return format_datetime(datetime.now(UTC) - timedelta(seconds=ago), usegmt=True).encode()
+        return (ago or "").encode()
+
+    async def main() -> float | None:
+        async def script(peer: Peer) -> None:
+            await peer.asked()
+            lines = b"".join(b"\r\nDate: " + told(date) for date in dates)
+            peer.say(peer.answer().replace(b"\r\n", lines + b"\r\n", 1))
+            await peer.forever()
+
+        async with RawServer(script) as server:
+            link = await dial(server.url + "/ws/x")
+            link.abort()
+            return link.clock_offset
+
+    found = asyncio.run(main())
+    assert found == (None if offset is None else pytest.approx(offset, abs=3))
+
+
+NAMES = ["Date", "Retry-After", "Location", "Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"]
+NAMES += [
+    "Date",
+    "Retry-After",
+    "Location",
+    "Sec-WebSocket-Extensions",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Content-Encoding",
+    "Set-Cookie",
+    "X-Odd",
+]
+NUMBERS = st.one_of(st.integers(-3, 200), st.sampled_from([10**11, 10**25, int("9" * 4000)])).map(str)
+DATES = st.builds(
+    "Thu, {} {} {} {}:{}:{} {}".format,
+    NUMBERS,
+    st.sampled_from(["Nov", "Foo", "11"]),
+    *[NUMBERS] * 4,
+    st.sampled_from(["GMT", "-0000", "+9999", "+" + "9" * 30, ""]),
+)
+WHERE = st.sampled_from(
+    ["", "/", "/open", "//", "//[::1", "http://", "ws://h:99999/", "ws://[x]/", "/é#ü", "/\t", "?#"]
+)
+VALUES = st.one_of(
+    NUMBERS, DATES, WHERE, st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=20)
+)
+
+
+@given(
+    headers=st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6),
+    status=st.sampled_from([101, 200, 302, 307, 403, 418, 429, 503]),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_header_is_a_defect_of_ours(headers: list[tuple[str, str]], status: int) -> None:
+    """Whatever a server writes into the head of its answer, repeated or absurd: we are open, or an attempt failed."""
+
+    async def main() -> WebSocketLink | AttemptFailed:
+        async def script(peer: Peer) -> None:
+            await peer.asked()
+            begin, rest = peer.answer().split(b"\r\n", 1)
+            if status != 101:
+                begin, rest = b"HTTP/1.1 %d Because" % status, b"\r\n"
+            lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
+            peer.say(begin + b"\r\n" + b"".join(lines) + rest)
+
+        async with RawServer(script) as server:
+            try:
+                link = await dial(server.url + "/ws/x", net=transport(open_timeout=OPEN_TIMEOUT))
+            except AttemptFailed as exc:
+                return exc
+            link.abort()
+            return link
+
+    found = asyncio.run(main())
+    if isinstance(found, AttemptFailed):
+        assert found.failure.cause not in {Cause.INTERNAL, Cause.UNKNOWN}, found.failure
 
 
 # -- leaving ------------------------------------------------------------------------------------------------------

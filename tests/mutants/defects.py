@@ -103,8 +103,8 @@ DEFECTS: Final = (
     Defect(
         name="Retry-After is ignored",
         path="reconnect/causes.py",
-        old="    if failure.retry_after is not None:\n",
-        new="    if failure.retry_after is None and failure.retry_after:\n",
+        old="    if told is not None:\n",
+        new="    if told is None and told:\n",
         tests=("reconnect/test_causes.py",),
     ),
     Defect(
@@ -260,6 +260,13 @@ DEFECTS: Final = (
         tests=("collect/test_sequence.py",),
     ),
     Defect(
+        name="a start forgets which ids were spent without a trade",
+        path="collect/resume.py",
+        old='        if row["cause"] == Where.VACANT:\n',
+        new='        if row["cause"] is Where.VACANT:\n',
+        tests=("collect/test_collector.py::test_ids_spent_right_before_a_stop_are_no_holes_of_the_next_run",),
+    ),
+    Defect(
         name="drops are not counted",
         path="collect/inbox.py",
         old="            counters.dropped += 1\n",
@@ -301,6 +308,13 @@ DEFECTS: Final = (
         new="            first_ns, last_ns = frames.recv_ns[[0, -1]].tolist()\n"
         "            return Heard(first_ns=first_ns, last_ns=last_ns, news=[], announced=announced)\n",
         tests=("collect/test_collector.py::test_only_market_data_is_a_sign_of_life",),
+    ),
+    Defect(
+        name="what a connection dropped is a sign of life of the next one",
+        path="collect/collector.py",
+        old="        self._inbox.last_drop_ns = None\n        url",
+        new="        url",
+        tests=("collect/test_collector.py::test_what_one_connection_dropped_is_no_sign_of_life_of_the_next",),
     ),
     Defect(
         name="a dead peer is bidden farewell",
@@ -346,6 +360,27 @@ DEFECTS: Final = (
         old="if (here.scheme, here.netloc) != (there.scheme, there.netloc):",
         new="if here.scheme != there.scheme:",
         tests=("collect/test_transport.py::test_a_redirect_elsewhere_is_not_followed",),
+    ),
+    Defect(
+        name="a header that comes twice is a defect of ours",
+        path="collect/transport.py",
+        old="[] if response is None else response.headers.get_all(header)",
+        new="[] if response is None or header not in response.headers else [response.headers[header]]",
+        tests=("collect/test_transport.py::test_of_several_times_to_come_back_the_latest_counts",),
+    ),
+    Defect(
+        name="a question that no thread works on is waited for",
+        path="collect/reach.py",
+        old="        answer: Future[Addresses] = Future()\n",
+        new="        answer: Future[Addresses] = Future()\n        self._asked[host, port] = answer\n",
+        tests=("collect/test_transport.py::test_a_name_that_once_could_not_be_looked_up_for_want_of_means",),
+    ),
+    Defect(
+        name="a date beyond all years is a defect of ours",
+        path="reconnect/causes.py",
+        old="    except (ValueError, OverflowError):\n",
+        new="    except ValueError:\n",
+        tests=("collect/test_transport.py::test_a_clock_that_is_told_twice_or_absurdly",),
     ),
     Defect(
         name="pings need no answer",

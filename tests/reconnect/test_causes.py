@@ -99,9 +99,9 @@ def test_three_in_a_row_are_permanent(failure: Failure) -> None:
 
 @pytest.mark.parametrize("failure", PERMANENT, ids=str)
 def test_permanent_failures_stop_at_once(failure: Failure) -> None:
-    """Trying again cannot help, and the verdict says in one line what would; a Retry-After changes nothing."""
+    """Trying again cannot help, and the verdict says in one line what would; a Retry-After changes only a 403."""
     told = Failure(cause=failure.cause, http_status=failure.http_status, retry_after=5.0)
-    for each in (failure, told):
+    for each in (failure,) if failure.http_status == 403 else (failure, told):
         verdict = classify(each)
         assert verdict.severity is P
         assert verdict.at_least == 0.0
@@ -125,6 +125,7 @@ def test_every_permanent_verdict_says_how_to_mend_it(failure: Failure) -> None:
         (http(503, 7.0), W, 7.0),
         (http(500, 7.0), W, 7.0),
         (http(429, 0.0), W, 0.0),
+        (http(403, 300.0), W, 300.0),
         (http(429), W, 60.0),
         (http(418), W, 120.0),
         (http(503), T, 0.0),

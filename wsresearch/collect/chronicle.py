@@ -107,8 +107,8 @@ class Chronicle:
         note: Callable[..., None],
         connection: int,
         ping_rtt: float | None,
-    ) -> int:
-        """Write what the last second brought, with an ``error`` row for what was lost in it; return the drops."""
+    ) -> None:
+        """Write what the last second brought, with an ``error`` row for what was lost in it."""
         counted = inbox.count()
         rejected = tally.rejected.total()
         row: dict[str, Any] = {
@@ -136,7 +136,6 @@ class Chronicle:
             note(EventKind.ERROR, now_ns, cause=Cause.OVERFLOW, detail=lost)
         self._recorder.stats(row, now_ns=now_ns)
         self._recorder.every_second(now_ns=now_ns)
-        return counted.dropped
 
 
 def _plain(value: object) -> str:

@@ -93,7 +93,6 @@ class Collector:
         self._end: End | None = None
         self._link: Link | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._dropped_since_check = False
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -246,6 +245,8 @@ class Collector:
 
     async def _open(self, began: float) -> None:
         self._anchor = Anchor(wall_ns=self._transport.wall_ns(), mono=self._transport.now())
+        # What the connection before dropped is no sign of life of this one, and its time is of another anchor.
+        self._inbox.last_drop_ns = None
         url = self.config.target
         try:
             link = await self._transport.connect(url, began=began, anchor=self._anchor, inbox=self._inbox)
@@ -290,10 +291,10 @@ class Collector:
             await happens_before(self._wake, self._transport.sleep(WAKING_UP))
         # What has arrived counts as market data even if nobody has looked at it yet.
         self._digest_all()
-        if self._dropped_since_check and self._lifecycle.state is State.OPEN and self._inbox.last_arrival_ns:
+        dropped_ns, self._inbox.last_drop_ns = self._inbox.last_drop_ns, None
+        if dropped_ns is not None and self._lifecycle.state is State.OPEN:
             # A full queue hides the data from the decoder, not from us: overload is no stall.
-            self._dropped_since_check = False
-            self._handle(Signal.MARKET, self._anchor.monotonic(self._inbox.last_arrival_ns))
+            self._handle(Signal.MARKET, self._anchor.monotonic(dropped_ns))
         self._handle_due()
 
     def _handle_due(self) -> None:
@@ -367,7 +368,7 @@ class Collector:
 
     def _every_second(self) -> None:
         rtt = None if self._link is None else self._link.ping_rtt
-        dropped = self._chronicle.second(
+        self._chronicle.second(
             self._now_ns(),
             self._inbox,
             self._intake.tally(),
@@ -375,7 +376,6 @@ class Collector:
             connection=self._lifecycle.numbers.connection,
             ping_rtt=rtt,
         )
-        self._dropped_since_check |= dropped > 0
 
     def _now_ns(self) -> int:
         return self._anchor.wall(self._transport.now())

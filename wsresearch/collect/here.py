@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import io
 import json
 import logging
 import logging.handlers
@@ -147,18 +148,25 @@ def _collect() -> int:
         return 2
 
 
+class _Log(logging.handlers.RotatingFileHandler):
+    """A log of bounded size, which stderr follows from one file to the next."""
+
+    def _open(self) -> io.TextIOWrapper:
+        stream = super()._open()
+        os.dup2(stream.fileno(), sys.stderr.fileno())
+        return stream
+
+
 def _log_to(path: Path) -> None:
     """Log to a file beside the capture, 0600, of bounded size; whatever still goes to stderr lands there too."""
     # O_NONBLOCK: a pipe of that name, which nobody reads, is an error and not a wait for ever.
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    handler = _Log(path, maxBytes=_LOG_BYTES, backupCount=1)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     # The libraries' own loggers print request lines and headers at DEBUG: never below INFO, whatever asks for it.
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    assert handler.stream is not None
-    os.dup2(handler.stream.fileno(), sys.stderr.fileno())
     faulthandler.enable()
 
 

@@ -38,12 +38,18 @@ class Inbox:
         dropped and counted.
     on_arrival
         Called without arguments when a message arrives in an empty inbox.
+
+    Attributes
+    ----------
+    last_drop_ns
+        When the newest of the dropped messages was received, in ns since 1970 UTC; None if there is none since whoever
+        looks at it last set it so.
     """
 
     def __init__(self, *, limit: int, on_arrival: Callable[[], None]) -> None:
         self.limit = limit
         self.held_bytes = 0
-        self.last_arrival_ns: int | None = None
+        self.last_drop_ns: int | None = None
         self._on_arrival = on_arrival
         self._waiting = 0
         self._blocks: deque[Frames] = deque()
@@ -61,10 +67,10 @@ class Inbox:
         counters = self._counters
         counters.messages += 1
         counters.bytes += size
-        self.last_arrival_ns = recv_ns
         if self.held_bytes + size + PER_MESSAGE > self.limit:
             counters.dropped += 1
             counters.dropped_bytes += size
+            self.last_drop_ns = recv_ns
             return
         self.held_bytes += size + PER_MESSAGE
         self._singles.append(message)
@@ -79,13 +85,13 @@ class Inbox:
         counters = self._counters
         counters.messages += len(block)
         counters.bytes += size
-        self.last_arrival_ns = int(block.recv_ns[-1])
         room = self.limit - self.held_bytes
         if block.footprint > room:
             fit = int(np.searchsorted(np.cumsum(block.ends - block.starts + PER_MESSAGE), room, side="right"))
             kept = block[:fit]
             counters.dropped += len(block) - fit
             counters.dropped_bytes += size - kept.nbytes
+            self.last_drop_ns = int(block.recv_ns[-1])
             if not fit:
                 return
             # A copy, lest the few that are kept and counted hold the many bytes in memory that are not.

@@ -173,8 +173,7 @@ class Intake:
         for symbol in dict.fromkeys(each.symbol for each in vacant):
             ids = IdSet((each.trade_id, each.trade_id) for each in vacant if each.symbol == symbol)
             for first, last in ids:
-                for number in range(first, last + 1):
-                    self._ledger.excuse(symbol, number)
+                self._ledger.excuse(symbol, first, last)
                 told = {"symbol": symbol, "first_id": first, "last_id": last}
                 self._note(EventKind.HOLE_FILLED, at_ns, cause=Where.VACANT.value, **told)
 

@@ -125,18 +125,29 @@ class Resolver:
                 return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except UnicodeError as exc:
             raise BadUrl(f"{host} is no name of a host: {exc}") from exc
-        answer = self._asked.get((host, port))
-        if answer is None or answer.done():
-            answer = self._asked[host, port] = Future()
-            answer.set_running_or_notify_cancel()  # whoever stops waiting must not take the answer from the others
-            threading.Thread(target=_look_up, args=(host, port, answer), name=f"resolve {host}", daemon=True).start()
-        return await asyncio.wrap_future(answer)
+        try:
+            return await asyncio.wrap_future(self._answer(host, port))
+        except (RuntimeError, MemoryError) as exc:
+            # No thread or no memory was to be had: as when a resolver is overloaded, it may be soon.
+            why = f"no thread or memory to look the name up: {str(exc) or type(exc).__name__}"
+            raise socket.gaierror(socket.EAI_AGAIN, why) from exc
+
+    def _answer(self, host: str, port: int) -> Future[Addresses]:
+        asked = self._asked.get((host, port))
+        if asked is not None and not asked.done():
+            return asked
+        answer: Future[Addresses] = Future()
+        answer.set_running_or_notify_cancel()  # whoever stops waiting must not take the answer from the others
+        threading.Thread(target=_look_up, args=(host, port, answer), name=f"resolve {host}", daemon=True).start()
+        # Only now: a question that no thread works on would never be answered, nor asked again.
+        self._asked[host, port] = answer
+        return answer
 
 
 def _look_up(host: str, port: int, answer: Future[Addresses]) -> None:
     try:
         answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except (OSError, UnicodeError) as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait for the answer are told
         answer.set_exception(exc)
 
 

@@ -41,14 +41,15 @@ class Past:
     run, connection, outage, seq
         The last used numbers; 0 if there are none.
     marks
-        Highest id of each symbol in all segments before ``recent_trades``.
+        Highest id of each symbol in all segments before ``recent_trades``, as :attr:`Ledger.marks` gives it.
     recent_trades
         Columns symbol, trade_id, trade_time and recv_time of the newest trades segments, :data:`RECALLED` rows or more
         where there are as many.
     attempts
         Times (ns since 1970 UTC) of the attempts within the budget's window: the budget outlives the process.
     told
-        The rows about ids (holes, holes that were filled, new counts) that can be about ``recent_trades``.
+        The rows about ids (holes, holes that were filled, new counts) that can be about ``recent_trades``, or about
+        what came after them.
     """
 
     run: int
@@ -116,13 +117,16 @@ def ledger_of(past: Past) -> tuple[Ledger, list[dict[str, Any]]]:
     a late row whose hole still stands: what the last rows say is compared with what was told, and told now.
     """
     ledger = Ledger(past.marks)
-    ledger.recall(past.recent_trades)
     told: list[dict[str, Any]] = []
     for row in past.told.to_pylist():
         if row["kind"] == EventKind.ERROR:  # the venue began to count anew: what was said of these ids is over
             told = [earlier for earlier in told if earlier["symbol"] != row["symbol"]]
         else:
             told.append(row)
+    for row in told:  # ids spent without a trade are in no table of trades; the last of them no trade has followed yet
+        if row["cause"] == Where.VACANT:
+            ledger.excuse(row["symbol"], row["first_id"], row["last_id"])
+    ledger.recall(past.recent_trades)
     rows: list[dict[str, Any]] = []
     for symbol in sorted(past.recent_trades["symbol"].unique().to_pylist()):
         spans = {

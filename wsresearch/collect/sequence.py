@@ -115,6 +115,14 @@ class _Symbol:
     missing: IdSet = field(default_factory=IdSet)
     excused: IdSet = field(default_factory=IdSet)
 
+    @property
+    def mark(self) -> int | None:
+        """The id behind which the next trade leaves no hole."""
+        if self.high is None:
+            return None
+        behind = self.excused.within(self.high + 1, self.high + 1 + LEAP)
+        return behind[0][1] if behind and behind[0][0] == self.high + 1 else self.high
+
     def goes_on(self, first: int, last: int, *, newest: int, connection: int) -> bool:
         """Take in ``first..last`` if they come in line, as nearly all do; else change nothing.
 
@@ -146,8 +154,8 @@ class Ledger:
 
     @property
     def marks(self) -> dict[str, int]:
-        """Highest believed id of each symbol."""
-        return {symbol: known.high for symbol, known in self._symbols.items() if known.high is not None}
+        """Highest believed id of each symbol; those spent without a trade right behind it go with it."""
+        return {symbol: known.mark for symbol, known in self._symbols.items() if known.mark is not None}
 
     def seen(self, symbol: str) -> list[tuple[int, int]]:
         """Intervals of the ids of a symbol that are remembered as stored."""
@@ -164,9 +172,9 @@ class Ledger:
         for known in self._symbols.values():
             known.before_this_run = True
 
-    def excuse(self, symbol: str, number: int) -> None:
-        """Note an id that the venue spent without a trade: its absence is no hole."""
-        self._of(symbol).excused.add(number, number)
+    def excuse(self, symbol: str, first: int, last: int) -> None:
+        """Note ids ``first..last`` that the venue spent without a trade: their absence is no hole."""
+        self._of(symbol).excused.add(first, last)
 
     def admit(self, batch: pa.RecordBatch, *, connection: int) -> Admitted:
         """Sort the rows of a batch into new ones and duplicates, and say what is missing.

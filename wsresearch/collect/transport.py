@@ -12,9 +12,8 @@ import socket
 import ssl
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import (
@@ -38,7 +37,7 @@ from wsresearch.collect.reach import BadUrl, Resolver, Stopwatch, peer_name, pla
 from wsresearch.collect.seam import AttemptFailed
 from wsresearch.collect.tasks import happens_before
 from wsresearch.reconnect.actions import Phases
-from wsresearch.reconnect.causes import Cause, Failure, parse_retry_after
+from wsresearch.reconnect.causes import Cause, Failure, parse_http_date, parse_retry_after
 from wsresearch.safetext import safe
 
 __all__ = ["WebSocketTransport"]
@@ -104,26 +103,29 @@ class WebSocketTransport:
     async def connect(self, url: str, *, began: float, anchor: Anchor, inbox: Inbox) -> WebSocketLink:
         """Open a WebSocket; see :meth:`wsresearch.collect.seam.Transport.connect`."""
         watch = Stopwatch(began, secure=url.startswith("wss:"))
+        websocket: Connection | None = None
         try:
             async with asyncio.timeout(self.open_timeout):
                 websocket = await self._follow(url, watch, anchor, inbox)
+            return WebSocketLink(websocket, watch.phases(), anchor, inbox)
         except Exception as exc:
+            if websocket is not None:
+                websocket.transport.abort()
             # Whatever the attempt died of is a failure to record, decided on by the rules; it is never swallowed.
             during = watch.running
             watch.lap_rest()
             raise AttemptFailed(_failure_of_attempt(exc, during, anchor), watch.phases()) from exc
-        return WebSocketLink(websocket, watch.phases(), anchor, inbox)
 
     async def _follow(self, url: str, watch: Stopwatch, anchor: Anchor, inbox: Inbox) -> Connection:
         """Open a WebSocket, going where the same server sends us, a few times at most."""
         for _ in range(1 + _REDIRECTS):
             try:
                 return await self._open(url, watch, anchor, inbox)
-            except (ValueError, InvalidURI) as exc:
-                # The library cannot follow a redirect on the socket we gave it, and says so with a ValueError; one
-                # that is written as http:// it does not understand, and says so while it handles the answer.
-                answer = exc.__cause__ or exc.__context__
-                if not isinstance(answer, InvalidStatus):
+            except (ValueError, LookupError, InvalidURI) as exc:
+                # The library cannot follow a redirect on the socket we gave it, and says so with a ValueError; one that
+                # is written as http://, or twice, it does not understand, and says so while it handles the answer.
+                answer = _answer_behind(exc)
+                if answer is None:
                     raise
                 url = _redirected(url, answer)
                 watch.lap_rest()
@@ -236,26 +238,35 @@ class _RedirectError(ConnectionError):
     """Sent somewhere we do not go."""
 
 
+def _answer_behind(exc: BaseException | None) -> InvalidStatus | None:
+    """Return the server's answer in whose handling an exception was raised."""
+    while exc is not None and not isinstance(exc, InvalidStatus):
+        exc = exc.__cause__ or exc.__context__
+    return exc
+
+
 def _redirected(url: str, answer: InvalidStatus) -> str:
     """Return where a redirect leads, if that is the same server."""
-    location = answer.response.headers.get("Location", "")
-    target = urljoin(url, re.sub(r"^http(s?)://", r"ws\1://", location, flags=re.IGNORECASE))
-    here, there = urlsplit(url), urlsplit(target)
+    location = next(iter(_told(answer.response, "Location")), "")
+    try:
+        target, _ = urldefrag(urljoin(url, re.sub(r"^http(s?)://", r"ws\1://", location, flags=re.IGNORECASE)))
+        here, there = urlsplit(url), urlsplit(target)
+    except ValueError as exc:  # brackets that do not close
+        raise _RedirectError(f"redirected to {location}, which is no URL: {exc}") from exc
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         raise _RedirectError(f"redirected to another server: {target}")
     return target
 
 
+def _told(response: Response | None, header: str) -> list[str]:
+    """Every value of a header: the library's `get` and `[]` raise where a server, or a proxy before it, repeats one."""
+    return [] if response is None else response.headers.get_all(header)
+
+
 def _clock_offset(response: Response | None) -> float | None:
     """Local wall time minus the server's ``Date``, in seconds; the header resolves whole seconds."""
-    date = None if response is None else response.headers.get("Date")
-    if date is None:
-        return None
-    try:
-        told = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    return time.time() - told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    told = next((date for text in _told(response, "Date") if (date := parse_http_date(text))), None)
+    return None if told is None else time.time() - told.timestamp()
 
 
 # -- exceptions to failures: the only place that knows what the library raises ------------------------------------
@@ -305,14 +316,15 @@ def _failure_of_attempt(exc: Exception, during: str, anchor: Anchor) -> Failure:
 def _failure_of_status(exc: InvalidStatus, anchor: Anchor) -> Failure:
     response = exc.response
     text = safe(bytes(response.body[:1000]).decode("utf-8", "replace"))
-    told = response.headers.get("Retry-After")
     now = datetime.fromtimestamp(anchor.wall(time.monotonic()) / 1e9, tz=UTC)
+    # Whoever of several on the way asks for the longest is obeyed: that obeys the others too.
+    told = [parse_retry_after(value, now=now) for value in _told(response, "Retry-After")]
     return Failure(
         cause=Cause.HTTP_STATUS,
         detail=safe(f"HTTP {response.status_code} {response.reason_phrase} {text}"),
         close_by="peer",
         http_status=response.status_code,
-        retry_after=None if told is None else parse_retry_after(told, now=now),
+        retry_after=max((seconds for seconds in told if seconds is not None), default=None),
     )
 
 

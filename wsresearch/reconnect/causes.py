@@ -26,6 +26,7 @@ __all__ = [
     "Verdict",
     "classify",
     "in_words",
+    "parse_http_date",
     "parse_retry_after",
     "strike_of",
 ]
@@ -139,10 +140,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """A verdict, and whether it becomes permanent at the third strike; ``mend`` is said only then."""
+    """A verdict, and whether it becomes permanent at the third strike; ``mend`` is said only then.
+
+    With ``unless_told`` nothing is permanent about an answer that says when to come back.
+    """
 
     severity: Severity = Severity.TRANSIENT
     strikes: bool = False
+    unless_told: bool = False
     at_least: float = 0.0
     mend: str = ""
 
@@ -178,7 +183,13 @@ _BY_STATUS: Final[Mapping[int, _Rule]] = MappingProxyType(
     {
         400: _permanent("check the URL and the symbols: the server does not understand the request"),
         401: _permanent("check the credentials: the server wants others, or some where none were given"),
-        403: _permanent("check whether this address, region or key is allowed: the server forbids it"),
+        # Binance's firewall answers 403 to an address that asked too often, and lifts that after minutes: whoever is
+        # told when to come back waits, and else nothing tells this from a 403 that will never change.
+        403: _Rule(
+            severity=Severity.PERMANENT,
+            unless_told=True,
+            mend="check whether this address, region or key is allowed, and not banned for a while: it is forbidden",
+        ),
         404: _permanent("check host and path of the URL: nothing is served there"),
         426: _permanent("use the port and protocol version that the server wants"),
         # Without a header: the shortest ban that Binance announces for going on after a 429 is two minutes.
@@ -238,11 +249,12 @@ def classify(failure: Failure, *, strikes: int = 0) -> Verdict:
     A clean close (1000, 1001) is transient like any other end. What we decided ourselves (stop, reconnect,
     rollover, budget, …) is no failure of the server: transient.
     """
-    rule = _rule(failure)
-    if rule.severity is Severity.PERMANENT or (rule.strikes and strikes >= STRIKES):
+    rule, told = _rule(failure), failure.retry_after
+    permanent = rule.severity is Severity.PERMANENT or (rule.strikes and strikes >= STRIKES)
+    if permanent and (told is None or not rule.unless_told):
         return Verdict(severity=Severity.PERMANENT, mend=rule.mend)
-    if failure.retry_after is not None:
-        return Verdict(severity=Severity.WAIT, at_least=failure.retry_after)
+    if told is not None:
+        return Verdict(severity=Severity.WAIT, at_least=told)
     return Verdict(severity=rule.severity, at_least=rule.at_least)
 
 
@@ -307,6 +319,15 @@ def in_words(cause: Cause) -> str:
     return _WORDS[cause]
 
 
+def parse_http_date(text: str) -> datetime | None:
+    """Read an HTTP date in any of its three forms; None if it is none, or lies beyond the years that there are."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)  # one of the three forms names no zone and means UTC
+
+
 # The standard asks for whole seconds; a fraction is no less clear, and waiting is better than guessing.
 _SECONDS: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
@@ -341,10 +362,5 @@ def parse_retry_after(text: str, *, now: datetime) -> float | None:
     text = text.strip(" \t")
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_RETRY_AFTER)
-    try:
-        until = parsedate_to_datetime(text)
-        if until.tzinfo is None:  # one of the three forms names no zone and means UTC
-            until = until.replace(tzinfo=UTC)
-        return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
-    except (ValueError, OverflowError):  # no date, or one beyond the years that there are
-        return None
+    until = parse_http_date(text)
+    return None if until is None else min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
