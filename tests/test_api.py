@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import pydoc
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -88,6 +92,8 @@ def test_collect_attaches_with_the_same_arguments_and_names_what_differs(root: P
     wait_for_trades(again)
     with pytest.raises(UsageError) as caught:
         wr.collect(STREAM, root, url=exchange.url, policy=wr.FullJitter(base=1, cap=30), idle_timeout=5)
+    with pytest.raises(UsageError, match=r"duration 60 \(running: None\)"):
+        wr.collect(STREAM, root, url=exchange.url, policy=wr.FullJitter(base=1, cap=20), duration=60)
     text = str(caught.value)
     for part in ("policy", "cap=30", "cap=20", "idle-timeout 5", "stop it first"):
         assert part in text
@@ -191,13 +197,21 @@ def test_the_function_and_the_folder_of_the_same_name(first: str) -> None:
         ((STREAM, "c"), {"budget": "many"}, "many"),
         ((STREAM, "c"), {"budget": 5}, "budget"),
         ((STREAM, "c"), {"idle_timeout": "30"}, "idle-timeout"),
-        ((STREAM, "c"), {"colour": "red"}, "colour"),
-        ((STREAM, "c"), {"url": "http://h"}, "http://h"),
+        ((STREAM, "c"), {"idle_timeout": "30s"}, "a finite number of seconds"),
+        ((STREAM, "c"), {"duration": "10min"}, "a finite number of seconds"),
+        ((STREAM, "c"), {"duration": True}, "duration is True"),
+        ((STREAM, "c"), {"colour": "red"}, "no option called 'colour'"),
+        ((STREAM, "c"), {"polcy": "seed"}, "did you mean policy?"),
+        ((STREAM, "c"), {"policy_args": 3}, "policy-args must be a dict"),
+        ((STREAM, "c"), {"policy_args": {"base": 40}}, "cap=30.0"),
+        ((STREAM, "c"), {"url": "http://h"}, "has the scheme 'http', but must have ws or wss"),
+        (([STREAM], "c"), {}, "must be one text"),
+        ((STREAM, None), {}, "the directory is None"),
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_happens(
-    arguments: tuple[str, str],
-    options: dict[str, object],
+    arguments: tuple[Any, Any],
+    options: dict[str, Any],
     says: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -210,6 +224,22 @@ def test_a_wrong_value_is_refused_before_anything_happens(
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_lists_every_option() -> None:
+    """`help(wr.collect)` is the place that tells what can be given, and says something of each."""
+    text = pydoc.plain(pydoc.render_doc(wr.collect))
+    for field in dataclasses.fields(wr.Config):
+        assert re.search(rf"^ *([\w, ]*, )?{field.name}(, [\w, ]*)?$", text, re.MULTILINE), field.name
+    assert "policy_args" in text
+
+
+def test_what_is_no_path_and_no_policy() -> None:
+    """Mistakes of everyday Python are told in a line that names the value and what to give."""
+    with pytest.raises(UsageError, match="the directory is None, but must be a path"):
+        wr.open_capture(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"policy must be text such as 'full-jitter.*not 'None'"):
+        wr.parse_policy(None)  # type: ignore[arg-type]
 
 
 def test_policy_arguments_alone_are_for_the_default_policy() -> None:
@@ -354,3 +384,26 @@ def test_an_object_says_what_it_is(capture: wr.Capture) -> None:
     """A capture shown in a cell tells where it lies and what it is doing."""
     assert "stopped" in repr(capture)
     assert str(capture.root) in repr(capture)
+
+
+def test_what_pandas_is_given(capture: wr.Capture) -> None:
+    """A result with one table in it is that table; of several one must be named; all else is no table."""
+    stale = capture.staleness([10, "30s"])
+    assert wr.to_pandas(stale)["idle_timeout"].tolist() == [10.0, 30.0]
+    assert len(wr.to_pandas(capture.batches())) == capture.totals().trades
+    with pytest.raises(UsageError, match=r"a Sweep holds several tables: .*\.gaps, \.missing, \.symbols"):
+        wr.to_pandas(capture.sweep())
+    with pytest.raises(UsageError, match="is no table"):
+        wr.to_pandas(3)
+
+
+def test_lengths_of_time_are_taken_as_text_too(capture: wr.Capture) -> None:
+    """`gaps("50ms")` is what `last="50ms"` would lead one to write; what is no length of time is refused."""
+    assert capture.gaps("50ms").equals(capture.gaps(0.05))
+    assert capture.sweep(timedelta(milliseconds=50)).gaps.equals(capture.gaps(0.05))
+    for wrong in (None, True, "soon", [1]):
+        with pytest.raises(UsageError, match="longer_than"):
+            capture.gaps(wrong)  # type: ignore[arg-type]
+    for several in (30, "30s", [None], [True]):
+        with pytest.raises(UsageError, match="timeouts"):
+            capture.staleness(several)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ KEPT_IN = {
     "websockets": {"collect/transport.py", "collect/connection.py", "lab/exchange.py"},
     "ipywidgets": {"notebook/panel.py"},
     "matplotlib": "notebook/",
-    "typer": {"cli.py", "storm_command.py", "exchange_command.py", "prune_command.py"},
+    "typer": {"cli.py", "collect_command.py", "storm_command.py", "exchange_command.py", "prune_command.py"},
     "filelock": {"collect/lock.py"},
     "aiohappyeyeballs": {"collect/reach.py"},
 }

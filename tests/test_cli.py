@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -25,7 +26,9 @@ from wsresearch.capture.reader import Reader
 from wsresearch.capture.writer import CaptureWriter
 from wsresearch.cli import main
 from wsresearch.lab import ExchangeProcess, Tape, start
+from wsresearch.reconnect.presets import POLICIES, PRESETS
 from wsresearch.schema import EVENTS, TRADES, TableName
+from wsresearch.study import LISTINGS
 
 STATUS_KEYS = {
     *("state", "pid", "run", "connection", "attempt", "next_delay", "messages", "trades", "bytes", "rejected"),
@@ -72,7 +75,14 @@ def tree(folder: Path) -> list[tuple[str, int]]:
         ([*COLLECT, "--reset", "never"], ["'never'", "stable:60"]),
         ([*COLLECT, "--max-attempts", "0"], ["max-attempts", "0"]),
         ([*COLLECT, "--duration", "-1"], ["duration", "-1"]),
-        ([*COLLECT, "--url", "http://h"], ["http://h", "ws://"]),
+        ([*COLLECT, "--policy-arg", "base=40"], ["cap", "'30.0'", "not given", "full-jitter(base=1.0, cap=30.0"]),
+        ([*COLLECT, "--duration", "inf"], ["duration", "finite number of seconds"]),
+        ([*COLLECT, "--url", "http://h"], ["http://h", "scheme", "ws://"]),
+        (["collect", "binance:btcusdt", "d1"], ["d1", "--out d1"]),
+        (["prune", "x", "--before", "yesterday"], ["--before", "'yesterday'", "--keep 7d"]),
+        (["storm", "--out", "nothere/a.png"], ["'nothere/a.png'", "no folder 'nothere'"]),
+        (["report", "x", "--out", "nothere/a.html"], ["'nothere/a.html'", "no folder 'nothere'"]),
+        (["report", "x", "--out", "."], ["'.'", "is a folder"]),
         ([*COLLECT, "--url", "ws://user:pass@h"], ["ws://"]),
         (["collect", "--out", "x"], ["wsresearch collect binance:btcusdt"]),
         (["collect", "binance:btcusdt"], ["directory"]),
@@ -374,6 +384,15 @@ def test_progress_is_plain_lines_without_a_terminal_and_one_line_in_one(
     assert b"/s" in shown
 
 
+@pytest.mark.parametrize("command", ["collect", "storm"])
+def test_the_help_names_what_can_be_chosen(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has to guess the name of a policy, and no name is told that there is not."""
+    assert main([command, "--help"]) == 0
+    text = "".join(capsys.readouterr().out.split())
+    names = [*POLICIES, *PRESETS, *(LISTINGS if command == "storm" else ())]
+    assert f":{','.join(names)}." in text
+
+
 @pytest.mark.parametrize(
     "command", ["demo", "collect", "status", "stop", "reconnect", "report", "verify", "recover", "prune", "exchange"]
 )
@@ -546,3 +565,36 @@ def test_a_storm_is_told_as_text_as_json_and_as_a_picture(tmp_path: Path, capsys
     assert (told["clients"], [each["clients"] for each in told["members"]]) == (500, [300, 200])
     assert told["attempts"] == sum(told["seconds"]["attempts"])
     assert (tmp_path / "storm.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _on_a_terminal(*arguments: str) -> str:
+    """Run a command whose stderr is a terminal; return what is seen there."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "wsresearch", *arguments], stdout=slave, stderr=slave) as child:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's other end is closed: Linux says EIO
+            while chunk := os.read(master, 4096):
+                shown += chunk
+        child.wait(20)
+    os.close(master)
+    return shown.decode()
+
+
+@pytest.mark.parametrize("more", [(), ("--watch",)])
+def test_a_stopped_capture_has_no_rate(capture: Path, more: tuple[str, ...]) -> None:
+    """Nothing comes, so nothing is said to come, however much has come before."""
+    told = _on_a_terminal("status", str(capture), *more)
+    assert "stopped" in told
+    assert "/s" not in told
+
+
+def test_progress_comes_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a log nothing reads as if the rest had been passed over."""
+    sample = str(Path(__file__).parents[1] / "data" / "sample")
+    assert main(["verify", sample]) == 0
+    assert capsys.readouterr().err.splitlines() == ["verified 1 of 12 segments", "verified 12 of 12 segments"]
+    assert main(["report", sample, "--compare", "seed", "--out", str(tmp_path / "r.html")]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-2:] == ["replayed 100 % of the outages under all policies", f"wrote {tmp_path / 'r.html'}"]
+    assert "outages replayed" in out

@@ -62,15 +62,28 @@ def test_a_rate_settles_within_seconds(clock: list[float]) -> None:
         clock[0] += 0.5
         count += 500
         shown = rate.of(count)
+    assert shown is not None
     assert shown == pytest.approx(1000, rel=0.01)
     for _ in range(20):
         clock[0] += 0.5
         shown = rate.of(count)
+    assert shown is not None
     assert shown < 10
 
 
 def test_two_looks_at_one_moment_do_no_harm(clock: list[float]) -> None:
-    """A rate over no time at all is a number."""
+    """A rate over no time at all is none yet, and one that is known stays as it is."""
     rate = Rate()
-    assert rate.of(0) == 0
-    assert rate.of(10) < 10**5
+    assert [rate.of(0), rate.of(10)] == [None, None]
+    clock[0] += 1
+    assert rate.of(100) == 100
+    assert rate.of(100_000) == 100
+
+
+def test_what_was_there_before_is_no_rate(clock: list[float]) -> None:
+    """The first look at a total of years shows nothing; the second shows what has come since, whole at once."""
+    rate = Rate()
+    clock[0] += 0.001
+    assert rate.told(163_534) == ""
+    clock[0] += 0.5
+    assert rate.told(164_034) == "   1,000/s · "

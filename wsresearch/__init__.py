@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from wsresearch.api import lab_panel as lab_panel
     from wsresearch.api import open_capture as open_capture
     from wsresearch.api import panel as panel
-    from wsresearch.api import to_pandas as to_pandas
     from wsresearch.capture.prune import prune as prune
     from wsresearch.collect.collector import Collector as Collector
     from wsresearch.collect.config import Config as Config
     from wsresearch.collect.status import Status as Status
     from wsresearch.errors import UsageError as UsageError
     from wsresearch.errors import WsresearchError as WsresearchError
+    from wsresearch.frames import to_pandas as to_pandas
     from wsresearch.notebook import plots as plots
     from wsresearch.reconnect.backoff import Constant as Constant
     from wsresearch.reconnect.backoff import Decorrelated as Decorrelated
@@ -75,7 +75,7 @@ _HOMES: Final = {
     "panel": "wsresearch.api",
     "parse_policy": "wsresearch.reconnect.presets",
     "prune": "wsresearch.capture.prune",
-    "to_pandas": "wsresearch.api",
+    "to_pandas": "wsresearch.frames",
 }
 _ROOMS: Final = {
     "collect": "wsresearch.collect",  # a folder that can be called, see there

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from wsresearch.capture.identity import read_identity
 from wsresearch.capture.reader import Reader
+from wsresearch.capture.window import seconds
 from wsresearch.errors import CaptureBusy, UsageError, WsresearchError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from wsresearch.capture.window import Span
     from wsresearch.collect.config import make_config
     from wsresearch.collect.status import Status
     from wsresearch.lab import ExchangeProcess
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SWEPT: Final = ("symbol", "trade_id", "recv_time", "connection")
 
-__all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel", "to_pandas"]
+__all__ = ["Capture", "collect", "lab_panel", "make_config", "open_capture", "panel"]
 
 AS_RECORDED: Final = "as recorded"
 """What the policy of a capture is called among others."""
@@ -55,7 +55,9 @@ def collect(stream: str, out: str | os.PathLike[str], **options: Any) -> Capture
     out
         The capture directory; made if it is not there.
     **options
-        ``url, policy, reset, budget, max_attempts, idle_timeout, duration, …`` as in :func:`make_config`.
+        ``url, policy, reset, budget, max_attempts, idle_timeout, duration, …``: the fields of
+        :class:`wsresearch.Config`, which ``help(wsresearch.collect)`` lists, and ``policy_args``, a dict of parameters
+        for a policy given by name. A collector that already runs must have the same, ``duration`` too.
 
     Returns
     -------
@@ -229,28 +231,35 @@ class Capture(Reader):
         self._need_numbers("losses")
         return study.losses(self.events(), self.stats(), trades=self.batches(columns=_SWEPT))
 
-    def gaps(self, longer_than: float = 1.0, *, per_symbol: bool = False) -> pa.Table:
-        """Silences of more than so many seconds, see :func:`wsresearch.study.gaps`."""
+    def gaps(self, longer_than: Span = 1.0, *, per_symbol: bool = False) -> pa.Table:
+        """Silences longer than so many seconds, or than such as ``"1min"``, see :func:`wsresearch.study.gaps`."""
         from wsresearch import study
 
         trades = self.batches(columns=_SWEPT)
-        return study.gaps(trades, longer_than=longer_than, per_symbol=per_symbol, outages=self.outages())
+        return study.gaps(
+            trades, longer_than=seconds(longer_than, "longer_than"), per_symbol=per_symbol, outages=self.outages()
+        )
 
-    def sweep(self, longer_than: float = 1.0) -> Sweep:
+    def sweep(self, longer_than: Span = 1.0) -> Sweep:
         """Gaps, and ids missing by the rows themselves, in one pass, see :func:`wsresearch.study.sweep`."""
         from wsresearch import study
 
-        return study.sweep(self.batches(columns=_SWEPT), longer_than=longer_than, outages=self.outages())
+        longest = seconds(longer_than, "longer_than")
+        return study.sweep(self.batches(columns=_SWEPT), longer_than=longest, outages=self.outages())
 
     def staleness(
-        self, timeouts: Sequence[float] | None = None, *, tolerated: float = 1.0, outages: pa.Table | None = None
+        self, timeouts: Sequence[Span] | None = None, *, tolerated: float = 1.0, outages: pa.Table | None = None
     ) -> Staleness:
         """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
         from wsresearch import study
 
+        if timeouts is not None and (isinstance(timeouts, str) or not isinstance(timeouts, Iterable)):
+            raise UsageError(
+                f"timeouts is {timeouts!r}: give several to compare, such as [10, 30, 60], or [{timeouts!r}]"
+            )
+        given = study.TIMEOUTS if timeouts is None else [seconds(each, "timeouts") for each in timeouts]
         lost = self.since_pruned(self.outages() if outages is None else outages, "began")
         swept = study.sweep(self.batches(columns=_SWEPT), outages=lost)
-        given = study.TIMEOUTS if timeouts is None else timeouts
         return study.staleness(swept, lost, timeouts=given, tolerated=tolerated)
 
     def survival(self, of: str = "connections", **options: Any) -> pa.Table:
@@ -370,22 +379,3 @@ class Capture(Reader):
             idle_timeout=idle_timeout_of(self),
             missing=Inventory(self._layout).take(),
         )
-
-
-def to_pandas(table: pa.Table, *, exact: bool = False) -> pd.DataFrame:
-    """Convert a table of ours for pandas.
-
-    Parameters
-    ----------
-    table
-        Any table of a capture.
-    exact
-        Keep prices and quantities as :class:`decimal.Decimal`; by default they become float64, which pandas
-        computes with a hundred times faster and which is exact to about 15 digits.
-    """
-    if not exact:
-        for at, field in enumerate(table.schema):
-            if pa.types.is_decimal(field.type):
-                table = table.set_column(at, pa.field(field.name, pa.float64()), table[field.name].cast(pa.float64()))
-    frame: pd.DataFrame = table.to_pandas()
-    return frame

@@ -8,19 +8,20 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from wsresearch.errors import UsageError, WsresearchError
+from wsresearch.collect_command import collect
+from wsresearch.errors import WsresearchError
 from wsresearch.exchange_command import exchange
+from wsresearch.outfile import check_out, write_out
 from wsresearch.progress import ProgressLine, Rate
 from wsresearch.prune_command import prune
 from wsresearch.safetext import safe
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except TyperException as exc:
         told = exc.format_message() if hasattr(exc, "format_message") else str(exc)
-        _complain(told + _value_given(told, given))
+        _complain(told + _value_given(told, given) + _meant(told, given))
         return 2
     except WsresearchError as exc:
         _complain(str(exc))
@@ -81,6 +82,14 @@ def _value_given(message: str, arguments: Sequence[str]) -> str:
     return f" (given: {arguments[arguments.index(option[1]) + 1]!r})"
 
 
+def _meant(message: str, arguments: Sequence[str]) -> str:
+    """Return what to do about a directory where `collect` takes none."""
+    extra = re.search(r"unexpected extra argument\S* \((\S+?)[) ]", message)
+    if extra is None or arguments[0] != "collect":
+        return ""
+    return f": the capture directory is given as --out {extra[1]}"
+
+
 def _complain(message: str) -> None:
     print(f"wsresearch: {safe(message, limit=600)}", file=sys.stderr)
 
@@ -93,97 +102,7 @@ def _print_json(document: Any) -> None:
 # -- collecting -----------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def collect(
-    stream: Annotated[
-        str | None, typer.Argument(help="What to collect: venue:symbol[,symbol…], such as binance:btcusdt.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The capture directory; made if it is not there.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Use this scheme, host and port, such as ws://127.0.0.1:9443.")
-    ] = None,
-    policy: Annotated[str, typer.Option(help="Backoff policy or preset, by name.")] = "full-jitter",
-    policy_arg: Annotated[
-        list[str] | None, typer.Option(help="A parameter of the policy as name=seconds; may be repeated.")
-    ] = None,
-    reset: Annotated[
-        str | None,
-        typer.Option(
-            help="What returns the policy to its first delay: open, message or stable:SECONDS. "
-            "[default: stable:60, or that of the preset]"
-        ),
-    ] = None,
-    idle_timeout: Annotated[float, typer.Option(help="Seconds without market data that count as a stall.")] = 30.0,
-    budget: Annotated[str, typer.Option(help="Attempts allowed in any window, as ATTEMPTS/SECONDS.")] = "60/300",
-    max_attempts: Annotated[int | None, typer.Option(help="Give up after so many attempts in a row.")] = None,
-    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
-    rotate_age: Annotated[float, typer.Option(help="Seal a segment after so many seconds.")] = 300.0,
-    seed: Annotated[int | None, typer.Option(help="Make the jitter repeatable.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Collect in the background and return.")] = False,
-    as_json: AsJson = False,
-) -> int:
-    """Collect trades into a directory until stopped (Ctrl-C, SIGTERM, or 'wsresearch stop').
-
-    Exit code: 0 stopped, 3 a failure that trying again cannot mend, 4 gave up after the last permitted attempt.
-    """
-    from wsresearch.collect.memory import ARROW_POOL
-
-    os.environ.setdefault(*ARROW_POOL)  # before pyarrow is loaded, which the others do
-    from wsresearch.api import make_config
-    from wsresearch.capture.layout import Layout
-    from wsresearch.collect.here import collect_here
-    from wsresearch.collect.process import start_detached
-    from wsresearch.schema import TableName
-
-    if stream is None or out is None:
-        raise UsageError("give a stream and a directory, such as: wsresearch collect binance:btcusdt --out data/btc")
-    asked = make_config(
-        stream,
-        out,
-        url=url,
-        policy=policy,
-        policy_args=dict(_pairs(policy_arg or [])),
-        reset=reset,
-        idle_timeout=idle_timeout,
-        budget=budget,
-        max_attempts=max_attempts,
-        duration=duration,
-        rotate_age=rotate_age,
-        seed=seed,
-    )
-    if detach:
-        started = start_detached(asked)
-        if as_json:
-            _print_json({"pid": started.pid, "run": started.run})
-        else:
-            print(f"collecting {asked.stream} into {asked.out} as pid {started.pid}, run {started.run}")
-            print(f"watch it with 'wsresearch status {asked.out}', stop it with 'wsresearch stop {asked.out}'")
-        return 0
-    line = ProgressLine()
-    rate = Rate()
-
-    def show(collector: Any) -> None:
-        status = collector.status
-        line.show(f"{rate.of(status.trades):8,.0f}/s · {status}", key=f"{status.state} {status.connection}")
-
-    code = collect_here(asked, watch=show)
-    line.close()
-    from wsresearch.collect.status import read_status
-
-    status = read_status(asked.out)
-    if as_json:
-        _print_json(status.as_json())
-    else:
-        print(status)
-    layout = Layout(asked.out)
-    if left := [str(segment) for table in TableName for segment in layout.journals(table)]:
-        # The way out takes two seconds and no more.
-        print(
-            f"not sealed yet, but stored: {', '.join(left)}; the next start seals them, or 'wsresearch recover "
-            f"{asked.out}'",
-            file=sys.stderr,
-        )
-    return code
+app.command()(collect)
 
 
 @app.command()
@@ -202,14 +121,15 @@ def status(
         _print_json(now.as_json())
         return now.exit_code
     line, rate = ProgressLine(), Rate()
-    rate.of(now.trades)
+    rate.told(now.trades)
     # A rate takes two looks; a terminal is worth the half second.
     if watch or (sys.stderr.isatty() and now.pid is not None):
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(0.5)
                 now = read_status(directory)
-                line.show(f"{rate.of(now.trades):8,.0f}/s · {now}", key=f"{now.state} {now.connection}")
+                speed = "" if now.pid is None else rate.told(now.trades)  # what nobody collects has none
+                line.show(f"{speed}{now}", key=f"{now.state} {now.connection}")
                 if not watch or now.pid is None:
                     break
         line.close()
@@ -263,29 +183,30 @@ def report(
     """
     from wsresearch.api import open_capture
 
+    check_out(out)
     capture = open_capture(directory)
     compared = None
     if compare is not None:
         line = ProgressLine()
-        compared = capture.compare(compare, progress=lambda done, of: line.show(f"replayed {done:,} of {of:,} outages"))
+
+        def show(done: int, of: int) -> None:
+            text = f"replayed {100 * done // of if of else 100} % of the outages under all policies"
+            line.show(text, key="done" if done >= of else "")
+
+        compared = capture.compare(compare, progress=show)
         line.close()
-    if out is not None:
-        page = capture.report_html()
-        try:
-            out.write_text(page, encoding="utf-8")
-        except OSError as exc:
-            raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
-        print(f"wrote {out}", file=sys.stderr)
     if as_json:
         told = capture.report()
         _print_json(told if compared is None else told | {"comparison": compared.to_pylist()})
-        return 0
-    if out is None:
-        print(capture.report_text())
-    if compared is not None:
-        from wsresearch.textreport import comparison_table
+    else:
+        if out is None:
+            print(capture.report_text())
+        if compared is not None:
+            from wsresearch.textreport import comparison_table
 
-        print("\n" + comparison_table(compared))
+            print("\n" + comparison_table(compared))
+    if out is not None:
+        write_out(out, capture.report_html().encode())
     return 0
 
 
@@ -295,7 +216,10 @@ def verify(directory: Directory, as_json: AsJson = False) -> int:
     from wsresearch.capture.verify import verify as check
 
     line = ProgressLine()
-    result = check(directory, progress=lambda done, all_: line.show(f"verified {done} of {all_} segments"))
+    result = check(
+        directory,
+        progress=lambda done, of: line.show(f"verified {done} of {of} segments", key="done" if done >= of else ""),
+    )
     line.close()
     document = result.as_json()
     if as_json:
@@ -386,14 +310,3 @@ def notebook(
         sys.stdout.flush()
         open_lab(directory, to_jupyterlab or ())
     return 0
-
-
-# -- small parts ----------------------------------------------------------------------------------------------------
-
-
-def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or not name:
-            raise UsageError(f"policy-arg {argument!r} must be name=seconds, such as cap=30")
-        yield name.strip(), value.strip()

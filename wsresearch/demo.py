@@ -143,10 +143,11 @@ def against_truth(truth: Truth, capture: Capture) -> Iterator[Check]:
 def _watch(capture: Capture, exchange: ExchangeProcess) -> None:
     """Show progress until the tape is over and everything sent has been read."""
     line, rate, began = ProgressLine(every=2.0), Rate(), time.monotonic()
+    rate.told(0)
     while not exchange.status().has_played:
         time.sleep(0.5)
         now = capture.status
-        told = f"{time.monotonic() - began:5.1f} s  {rate.of(now.trades):7,.0f}/s · {now}"
+        told = f"{time.monotonic() - began:5.1f} s  {rate.told(now.trades)}{now}"
         line.show(told, key=f"{now.state} {now.connection}")
     exchange.settled()
     line.close()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from typing import TextIO
+from typing import Final, TextIO
 
 __all__ = ["ProgressLine", "Rate"]
+
+_SHORTEST: Final = 0.1
+"""Seconds; over less, a rate tells how the counter is written and not what it counts."""
 
 
 class ProgressLine:
@@ -54,13 +57,23 @@ class Rate:
     """Things a second, from a count looked at now and then, smoothed over about two seconds."""
 
     def __init__(self) -> None:
-        self._at, self._count, self._rate = time.monotonic(), 0, 0.0
+        self._base: tuple[float, int] | None = None
+        self._rate: float | None = None
 
-    def of(self, count: int) -> float:
-        """Return the rate after another look at the count."""
+    def of(self, count: int) -> float | None:
+        """Return the rate after another look at the count; None until two looks lie a tenth of a second apart."""
         now = time.monotonic()
-        passed = max(now - self._at, 1e-3)
-        weight = min(1.0, passed / 2.0)
-        self._rate += weight * ((count - self._count) / passed - self._rate)
-        self._at, self._count = now, count
+        if self._base is None:
+            self._base = (now, count)  # what was there before says nothing about how fast it came
+            return None
+        at, before = self._base
+        if (passed := now - at) >= _SHORTEST:
+            seen = (count - before) / passed
+            self._rate = seen if self._rate is None else self._rate + min(1.0, passed / 2.0) * (seen - self._rate)
+            self._base = (now, count)
         return self._rate
+
+    def told(self, count: int) -> str:
+        """Look at the count and return the beginning of a line, such as ``1,214/s · ``; empty without a rate."""
+        rate = self.of(count)
+        return "" if rate is None else f"{rate:8,.0f}/s · "

@@ -40,10 +40,13 @@ def prune(
     Exit code: 0 done or told, 1 if files are still being read by somebody and must be removed by the next prune.
     """
     from wsresearch.capture.prune import prune as remove
+    from wsresearch.capture.window import instant
 
     if (keep is None) == (before is None):
         both = f"not both: {keep!r} and {before!r}" if keep is not None else "nothing goes unless you say what stays"
         raise UsageError(f"give --keep (such as --keep 7d) or --before (such as --before 2026-11-20); {both}")
+    if before is not None:
+        instant(before, "--before", back="--keep 7d")
     line = ProgressLine()
     try:
         told = remove(

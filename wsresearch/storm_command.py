@@ -16,8 +16,13 @@ from typing import Annotated
 import typer
 
 from wsresearch.errors import UsageError
+from wsresearch.outfile import check_out, write_out
+from wsresearch.reconnect.presets import POLICIES, PRESETS
 
 __all__ = ["storm"]
+
+_LISTINGS = ("seed-okhttp", "seed-java-websocket")
+"""Named here for the help text, which must not wait for numpy; a test holds it to what there is."""
 
 
 def storm(
@@ -25,7 +30,11 @@ def storm(
     clients: Annotated[int, typer.Option(help="How many lose the server at the same moment.")] = 10_000,
     outage: Annotated[float, typer.Option(help="Seconds the server is gone.")] = 60.0,
     policy: Annotated[
-        str | None, typer.Option(help="Policy, preset or listing of all clients. [default: full-jitter]")
+        str | None,
+        typer.Option(
+            help=f"Policy, preset or listing of all clients: {', '.join([*POLICIES, *PRESETS, *_LISTINGS])}. "
+            "[default: full-jitter]"
+        ),
     ] = None,
     mix: Annotated[
         str | None, typer.Option(help="Several, with shares that sum to 1: full-jitter=0.7,seed-okhttp=0.3.")
@@ -65,6 +74,7 @@ def storm(
         raise UsageError(f"give --policy or --mix, not both: {policy!r} and {mix!r}")
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out writes a PNG picture; give a path that ends with .png, not {str(out)!r}")
+    check_out(out)
     try:
         limit = None if per_address is None else Budget.parse(per_address)
     except UsageError as exc:
@@ -90,18 +100,14 @@ def storm(
             patience=patience,
             progress=show,
         )
-    if out is not None:
-        from wsresearch.notebook import plots
-
-        try:
-            out.write_bytes(plots.figure_png(plots.storm(found).get_figure(root=True)))
-        except OSError as exc:
-            raise UsageError(f"{str(out)!r} cannot be written ({exc.strerror}): give the path of a new file") from exc
-        print(f"wrote {out}", file=sys.stderr)
     if as_json:
         print(json.dumps({"seed": seed, **found.as_json()}, indent=2, allow_nan=False))
     else:
         print(f"{clients:,} clients lose a server that is gone for {outage:g} s; times count from the loss\n\n{found}")
+    if out is not None:
+        from wsresearch.notebook import plots
+
+        write_out(out, plots.figure_png(plots.storm(found).get_figure(root=True)))
     return 0
 
 

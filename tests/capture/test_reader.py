@@ -26,6 +26,7 @@ from wsresearch.capture import follow as follow_module
 from wsresearch.capture import reader as reader_module
 from wsresearch.capture import rows as rows_module
 from wsresearch.capture import sealed as sealed_module
+from wsresearch.capture.identity import create_identity
 from wsresearch.capture.journal import Follower
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.reader import Reader, Totals
@@ -524,7 +525,7 @@ def test_last_counts_back_from_the_newest_row_of_the_whole_capture(tmp_path: Pat
 
 
 def test_symbols_are_chosen_in_either_case(tmp_path: Path) -> None:
-    """One name or several, as the venue writes them or in lower case; an unknown one has no rows."""
+    """One name or several, as the venue writes them or in lower case."""
     capture = Recorded(tmp_path / "btc")
     for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
         capture.append(TableName.TRADES, trade_rows([1, 2], symbol=symbol))
@@ -535,7 +536,25 @@ def test_symbols_are_chosen_in_either_case(tmp_path: Path) -> None:
     assert set(reader.trades(symbols="btcusdt")["symbol"].to_pylist()) == {"BTCUSDT"}
     assert reader.trades(symbols=["ETHUSDT"], columns=["trade_id"])["trade_id"].to_pylist() == [1, 2, 3]
     assert reader.trades(symbols=["ethusdt", "BTCUSDT"]).num_rows == 7
-    assert reader.trades(symbols="SOLUSDT").num_rows == 0
+
+
+def test_a_symbol_that_is_not_collected_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    """A slip of the pen is no empty table; what capture.json names may be empty, what only a row names is there."""
+    layout = Layout(tmp_path)
+    create_identity(layout, venue="binance", symbols=["BTCUSDT", "SOLUSDT"], config={})
+    with CaptureWriter(tmp_path) as writer:
+        writer.append(TableName.TRADES, trade_rows([1, 2], symbol="BTCUSDT"), now_ns=NOON)
+        writer.append(TableName.TRADES, trade_rows([3], symbol="ethusdt"), now_ns=NOON)
+    reader = Reader(tmp_path)
+    assert reader.trades(symbols="solusdt").equals(TRADES.empty_table())
+    assert reader.batches(symbols="SOLUSDT").read_all().cast(TRADES).equals(TRADES.empty_table())
+    assert reader.trades(symbols=["ethusdt"])["trade_id"].to_pylist() == [3]
+    for ask in (reader.trades, reader.batches):
+        with pytest.raises(UsageError, match="has no 'btcusd'; it has 'BTCUSDT', 'SOLUSDT', 'ethusdt'"):
+            ask(symbols=["BTCUSDT", "btcusd"])
+        for wrong in (3, [3], [], "", [""]):
+            with pytest.raises(UsageError, match="symbols is"):
+                ask(symbols=wrong)  # type: ignore[arg-type]
 
 
 def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,7 +581,6 @@ def test_batches_are_the_rows_of_trades_a_segment_at_a_time(tmp_path: Path, monk
     since = reader.trades()["recv_time"][250]
     # Symbols stay encoded, as they are stored; written out, all is the same.
     assert reader.batches(since=since, symbols="btcusdt").read_all().cast(TRADES).equals(reader.trades(since=since))
-    assert reader.batches(symbols="ETHUSDT").read_all().cast(TRADES).equals(TRADES.empty_table())
     with pytest.raises(UsageError, match="columns"):
         reader.batches(columns=["id"])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -521,3 +524,35 @@ def test_a_first_segment_that_could_not_be_made_is_none_that_is_missing(
     seal(layout, first)
     layout.parquets(TableName.TRADES)[0].unlink()
     assert any("the segments before" in problem for problem in verify(layout.root).problems)
+
+
+_PRCTL_CAPBSET_DROP = 24
+_MAY_READ_ALL = (1, 2)
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: with them modes mean nothing to root."""
+
+
+def _obey_modes() -> None:
+    for capability in _MAY_READ_ALL:
+        ctypes.CDLL(None).prctl(_PRCTL_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["trades-*.parquet", "events-*.parquet", "stats-*.parquet", "trades-*.arrows"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, kind: str) -> None:
+    """What lacks is a permission: that is said, once, and nobody is sent for a copy of what is intact."""
+    capture = Recorded(tmp_path / "btc", rows=3)
+    capture.event("run_started")
+    capture.second(trades=9)
+    capture.trade(9)
+    capture.rotate()
+    capture.seal()
+    capture.trade(1)
+    shut = max(capture.root.rglob(kind))
+    shut.chmod(0)
+    command = [sys.executable, "-m", "wsresearch", "verify", str(capture.root), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_obey_modes)
+    assert done.returncode == 1, done.stderr
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert "cannot be read (Permission denied): give yourself permission" in problem
+    assert "damaged" not in problem
+    shut.chmod(0o600)
+    assert verify(capture.root).ok

@@ -26,14 +26,14 @@ def config(**options: Any) -> Config:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("idle_timeout", [0, -1, math.nan, math.inf, "30", None, 90_000]),
-        ("open_timeout", [0, 1e6, "10"]),
+        ("idle_timeout", [0, -1, math.nan, math.inf, "30", None, 90_000, True]),
+        ("open_timeout", [0, 1e6, "10", True]),
         ("ping_interval", [0, math.inf]),
         ("ping_timeout", [0, None]),
         ("flush", [0, 2]),
         ("rotate_age", [0.5, math.inf]),
-        ("duration", [0, -1, math.nan, math.inf, "5"]),
-        ("max_attempts", [0, -1, 1.5, "3"]),
+        ("duration", [0, -1, math.nan, math.inf, "5", True]),
+        ("max_attempts", [0, -1, 1.5, "3", True]),
         ("queue_bytes", [0, 1000, 1e6, None]),
         ("rotate_rows", [0, None, 2.5]),
         ("seed", [-1, "x", 0.5, 2**64]),
@@ -104,10 +104,12 @@ def test_a_document_that_is_none(change: dict[str, Any]) -> None:
 
 
 def test_what_differs_is_named() -> None:
-    """Attaching with other arguments tells which; the directory and how long to run are no difference."""
+    """Attaching with other arguments tells which, how long to run included; the directory is no difference."""
     running = json.loads(json.dumps(config(duration=5.0).kept()))
-    assert config(out=Path("elsewhere")).differences(running) == []
-    told = config(idle_timeout=5.0, policy=Constant(delay=1)).differences(running)
+    assert config(out=Path("elsewhere"), duration=5).differences(running) == []
+    assert config(duration=60).differences(running) == ["duration 60 (running: 5.0)"]
+    assert config().differences(running) == ["duration None (running: 5.0)"]
+    told = config(idle_timeout=5.0, policy=Constant(delay=1), duration=5).differences(running)
     assert told == [
         "policy constant(delay=1.0) (running: full-jitter(base=1.0, cap=30.0, floor=0.1))",
         "idle-timeout 5.0 (running: 30.0)",

@@ -154,6 +154,17 @@ def test_stop_before_start(tmp_path: Path) -> None:
         process.signal_reconnect(tmp_path / "none")
 
 
+def test_nothing_listens(root: Path, config: Callable[..., Config]) -> None:
+    """A collector has its connection to the venue and no other socket that somebody could reach: it is no server."""
+    started = process.start_detached(config())
+    in_state(root, State.OPEN, trades=10)
+    collector = psutil.Process(started.pid)
+    (connection,) = collector.net_connections(kind="inet")
+    assert (connection.type, connection.status) == (socket.SOCK_STREAM, psutil.CONN_ESTABLISHED)
+    assert connection.raddr
+    assert not [unix.laddr for unix in collector.net_connections(kind="unix") if unix.laddr], "a socket with a name"
+
+
 def test_a_second_start_is_refused_with_the_pid(root: Path, config: Callable[..., Config]) -> None:
     """Two collectors never write into one directory: the second is told who is there, and the first goes on."""
     first = process.start_detached(config())

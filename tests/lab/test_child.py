@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.clients import connect, trade_ids
 from wsresearch.errors import FaultPlanError, TapeError, UsageError, WsresearchError
-from wsresearch.lab import FaultPlan, Tape, start
+from wsresearch.lab import Exchange, FaultPlan, Tape, start
 from wsresearch.lab.child import ExchangeProcess
 from wsresearch.lab.options import ExchangeOptions
 
@@ -51,6 +51,27 @@ def test_play_inject_ask_and_stop() -> None:
     with pytest.raises(WsresearchError, match="was stopped"):
         exchange.status()
     exchange.stop()
+
+
+def test_it_listens_on_loopback_and_nowhere_else() -> None:
+    """Who starts an exchange and says nothing of a host opens no port to a network."""
+    with start(Tape.generate()) as exchange:
+        sockets = psutil.Process(exchange.pid).net_connections(kind="inet")
+        assert [(each.status, each.laddr.ip) for each in sockets] == [(psutil.CONN_LISTEN, "127.0.0.1")]
+
+
+def test_faults_are_taken_as_a_plan_takes_them() -> None:
+    """A list of dicts, as the README writes a plan, needs no class; what is no plan or no tape is said in words."""
+    faults = [{"at": 6, "fault": "reset"}]
+    with start(Tape.generate(), waits=True, faults=faults) as exchange:
+        assert exchange.url
+    assert Exchange(Tape.generate(), faults=faults).options.faults == FaultPlan.parse(faults)
+    for wrong in (3, None, faults[0]):
+        with pytest.raises(FaultPlanError, match="is no fault plan"):
+            start(Tape.generate(), faults=wrong)  # type: ignore[arg-type]
+    for make in (start, Exchange):
+        with pytest.raises(UsageError, match="'x' is no tape"):
+            make("x")  # type: ignore[arg-type]
 
 
 def test_the_end_of_the_tape() -> None:

@@ -75,6 +75,20 @@ def test_it_says_what_it_shows() -> None:
     assert legend(ax) == ["reset (2)", "closed (1)", "open end: ended by us, or goes on (1)"]
 
 
+def test_a_life_left_of_the_axis_is_told() -> None:
+    """Lives of less than a millisecond stand at its mark, and the mark says that they may be shorter."""
+    log = _log()
+    log.try_to_open(0.0)
+    log.opened(0.5)
+    log.lost(430e-6, cause="closed")
+    log.try_to_open(0.0)
+    ax = lifetimes(log.table())
+    assert points(ax, "ended:closed")[:, 0].tolist() == [1e-3, 0.5]
+    assert "lost after 430 µs" in more(ax)
+    assert (ax.get_xticks()[0], ax.get_xticklabels()[0].get_text()) == (1e-3, "≤ 1 ms")
+    assert ax.get_xlim()[0] < 1e-3
+
+
 def test_a_cause_looks_as_on_the_timeline() -> None:
     """Whoever reads both pictures learns the colours once: the order is that of the outages."""
     log = EventLog()

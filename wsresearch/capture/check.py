@@ -42,10 +42,18 @@ class Findings:
         One line each: data is lost, damaged, or contradicts itself.
     notes
         One line each: worth knowing, harmless.
+    unread
+        Files that may not be read: what is in them is not known, and no sign of damage.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def may_not_read(self, name: str, error: OSError) -> None:
+        """Say that a file may not be read, and what to do."""
+        self.unread.append(name)
+        self.problems.append(f"{name}: cannot be read ({error.strerror}): give yourself permission to read it")
 
 
 def sealed_rows(path: Path, segment: Segment, findings: Findings) -> Iterator[pa.Table]:
@@ -82,6 +90,8 @@ def sealed_rows(path: Path, segment: Segment, findings: Findings) -> Iterator[pa
                 findings.problems.append(f"{name}: {rows} rows where its footer says {file.metadata.num_rows}")
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        findings.may_not_read(name, error)
     except (pa.ArrowException, OSError, ValueError) as error:
         findings.problems.append(f"{name}: damaged, {_line(error)}: bring it back from a copy or move it away")
 
@@ -97,7 +107,12 @@ def journal_rows(layout: Layout, segment: Segment, findings: Findings) -> Iterat
     FileNotFoundError
         If it is not there (any more).
     """
-    with Follower(layout, segment) as follower:
+    try:
+        opened = Follower(layout, segment)
+    except PermissionError as error:
+        findings.may_not_read(str(segment), error)
+        return
+    with opened as follower:
         while batches := follower.poll(max_rows=_ROWS_AT_ONCE):
             yield pa.Table.from_batches(batches, SCHEMAS[segment.table])
         if follower.records:

@@ -187,7 +187,7 @@ def prune(
     layout = Layout(reader.root)
     if (keep is None) == (before is None):
         raise UsageError(f"keep is {keep!r} and before is {before!r}: give one of them, such as keep='7d'")
-    limit = instant(before, "before") if before is not None else None
+    limit = instant(before, "before", back="keep='7d'") if before is not None else None
     if keep is not None:
         limit = reader.last_window(span(keep, "keep")).since
     if not yes or not layout.table_dir(_TABLE).is_dir():  # without that folder nothing is sealed

@@ -8,6 +8,7 @@ writer appends, rotates, seals and retires is argued in `scan`; what keeps up wi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ _Stretch: TypeAlias = "tuple[Instant | None, Instant | None, Span | None]"
 _FOLLOW_ROWS: Final = 1_000_000
 _FOLLOW_BYTES: Final = 256 * 1024 * 1024
 """A million trades are about 130 MB; what a notebook can spare without asking."""
+
+_TOLD: Final = 20
+"""Symbols named in the text of an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ class Reader:
 
     Raises
     ------
+    UsageError
+        If it is no path.
     NotACapture
         If the directory is not there or holds no capture.
     CaptureTooNew
@@ -106,6 +112,8 @@ class Reader:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        if not isinstance(root, str | os.PathLike):
+            raise UsageError(f"the directory is {root!r}, but must be a path such as 'data/btc'")
         self._layout = Layout(Path(root))
         self._identity = read_identity(self._layout)
         self._known: dict[Segment, SegmentSummary] = {}
@@ -138,7 +146,8 @@ class Reader:
         since, until, last
             Which stretch of time, see the notes of the class. None: all.
         symbols
-            One or several; upper and lower case mean the same. None: all.
+            One or several, of those that ``capture.json`` or a row names; upper and lower case mean the same. None:
+            all.
         columns
             Which columns, in this order. None: all.
 
@@ -147,7 +156,7 @@ class Reader:
         pyarrow.Table
             With the columns of `wsresearch.schema.TRADES`.
         """
-        return self._read(TableName.TRADES, (since, until, last), columns, _names(symbols))
+        return self._read(TableName.TRADES, (since, until, last), columns, self._named(symbols))
 
     def batches(
         self,
@@ -163,7 +172,8 @@ class Reader:
         by this call; damage is found when its segment is reached. The pieces can be gone through once; while one is
         worked on, the next is read.
         """
-        schema, pieces = self._pieces(TableName.TRADES, (since, until, last), columns, _names(symbols), encoded=True)
+        names = self._named(symbols)
+        schema, pieces = self._pieces(TableName.TRADES, (since, until, last), columns, names, encoded=True)
         return pa.RecordBatchReader.from_batches(
             schema, (batch for piece in _ahead(pieces) for batch in piece.to_batches())
         )
@@ -291,6 +301,22 @@ class Reader:
             if self._may_hold(place, window)
         )
 
+    def _named(self, symbols: str | Sequence[str] | None) -> list[str] | None:
+        """Return the symbols to look for, each as given and in upper case; None for all."""
+        if symbols is None:
+            return None
+        given = [symbols] if isinstance(symbols, str) else list(symbols) if isinstance(symbols, Iterable) else []
+        if not given or not all(isinstance(name, str) and name for name in given):
+            raise UsageError(f"symbols is {symbols!r}: give names such as ['BTCUSDT'], or None for all")
+        here = dict.fromkeys(self._identity.symbols)
+        if _strange(given, here):  # only then is it worth the look at every row: somebody else may have written some
+            for batch in self.batches(columns=["symbol"]):
+                here.update(dict.fromkeys(batch.column(0).unique().to_pylist()))
+        if strange := _strange(given, here):
+            told = [*map(repr, list(here)[:_TOLD]), *(["…"] if len(here) > _TOLD else [])]
+            raise UsageError(f"symbols: the capture has no {', '.join(map(repr, strange))}; it has {', '.join(told)}")
+        return sorted({*given, *(name.upper() for name in given)})
+
     def _places(self, table: TableName) -> Places:
         found = places(self._layout, table)
         capture_is_there(self._layout)  # after the listing: a directory that has gone lists as an empty one
@@ -342,14 +368,10 @@ class Reader:
         return known
 
 
-def _names(symbols: str | Sequence[str] | None) -> list[str] | None:
-    """Return the symbols to look for, each as given and in upper case; None for all."""
-    if symbols is None:
-        return None
-    given = [symbols] if isinstance(symbols, str) else list(symbols)
-    if not given or not all(isinstance(name, str) and name for name in given):
-        raise UsageError(f"symbols is {symbols!r}: give names such as ['BTCUSDT'], or None for all")
-    return sorted({*given, *(name.upper() for name in given)})
+def _strange(given: Sequence[str], here: Iterable[str]) -> list[str]:
+    """Return the names that are not there, neither as they are nor in upper case."""
+    known = {*here, *(name.upper() for name in here)}
+    return [name for name in given if name not in known and name.upper() not in known]
 
 
 def _ahead(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -125,6 +125,11 @@ def segment_rows(
             return chosen(table, name, window=window, symbols=symbols).select(schema.names).cast(schema)
         except FileNotFoundError:
             now = find(layout, place.segment)
+        except PermissionError as error:  # of a journal: what reads a sealed file has its own words
+            path = os.fspath(layout.journal_path(place.segment))
+            raise CaptureError(
+                f"{path!r} cannot be read ({error.strerror}): give yourself permission to read it"
+            ) from error
         except CaptureDamaged:
             if not now.journal or now.parquet is None:
                 raise
@@ -150,6 +155,11 @@ def summary(layout: Layout, place: Place) -> SegmentSummary | None:
             return _of_journal(layout, now.segment) if now.parquet is None else _of_parquet(now.parquet, now.segment)
         except FileNotFoundError:
             now = find(layout, place.segment)
+        except PermissionError as error:  # of a journal: what reads a sealed file has its own words
+            path = os.fspath(layout.journal_path(place.segment))
+            raise CaptureError(
+                f"{path!r} cannot be read ({error.strerror}): give yourself permission to read it"
+            ) from error
         except CaptureDamaged:
             if not now.journal or now.parquet is None:
                 raise

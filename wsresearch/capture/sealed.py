@@ -214,7 +214,8 @@ def _in_words(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         text = str(error).splitlines()[0] if str(error) else repr(error)
         if isinstance(error, OSError) and error.errno is not None:
-            raise CaptureError(f"{os.fspath(path)!r} cannot be read: {error.strerror or text}") from error
+            todo = ": give yourself permission to read it" if isinstance(error, PermissionError) else ""
+            raise CaptureError(f"{os.fspath(path)!r} cannot be read ({error.strerror or text}){todo}") from error
         raise CaptureDamaged(_damaged(path, text)) from error
 
 

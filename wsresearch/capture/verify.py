@@ -15,6 +15,7 @@ What is judged, and what is not
 * A number missing in the series of segments is none by itself, for a full disk uses numbers up. It shows where rows
   are missing: at the beginning of the series (unless its first segment tells that no file could be made before it), in
   the ids, in the ``seq`` of events, in the seconds of stats.
+* A file that may not be read is a problem of its own; what its rows would have added up to is not judged.
 * Trades that `prune` removed were checked when they went, and the ids they had are written down. Ids, holes and
   duplicates are those of all that was recorded, removed or not; only `VerifyReport.rows` and the rows of each symbol
   are those that are there. A segment that is missing and not written down as removed is as missing as ever.
@@ -159,11 +160,17 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
         seconds.add(rows, place.segment)
     capture_is_there(layout)
     settled = not walk.journals
-    symbols, holes, duplicates = judge(ledger, claims, walk.findings, settled=settled)
+    # What the segments add up to can be held against itself only if all of them were read.
+    sums = Findings() if walk.findings.unread else walk.findings
+    if walk.findings.unread:
+        walk.findings.notes.append(
+            f"whether anything is missing was not judged: {len(walk.findings.unread)} of the files cannot be read"
+        )
+    symbols, holes, duplicates = judge(ledger, claims, sums, settled=settled)
     trades = sum(known.rows for known in ledger.symbols.values())
-    seqs.judge(walk.findings, settled=settled)
+    seqs.judge(sums, settled=settled)
     seconds.judge(
-        walk.findings,
+        sums,
         trades=trades,
         ended=claims.ended,
         until=None if settled else (ledger.newest or 0) - SETTLE_NS,

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from wsresearch.errors import UsageError
 
-__all__ = ["EVER", "Instant", "Span", "Window", "instant", "span"]
+__all__ = ["EVER", "Instant", "Span", "Window", "instant", "seconds", "span"]
 
 Instant: TypeAlias = "datetime | pa.TimestampScalar | str"
 """A moment: an aware ``datetime`` (a pandas ``Timestamp`` is one), a cell of a time column, or an ISO 8601
@@ -83,7 +83,7 @@ EVER: Final = Window()
 """All of time."""
 
 
-def instant(value: Instant, name: str) -> int:
+def instant(value: Instant, name: str, *, back: str = "last='10min'") -> int:
     """Return the moment `value` in ns since 1970 UTC.
 
     Parameters
@@ -92,6 +92,8 @@ def instant(value: Instant, name: str) -> int:
         See `Instant`. A text without an offset is UTC; a date alone is its midnight.
     name
         What the caller named it, for the error text.
+    back
+        How the caller takes a length of time counted back from the end, for the error text.
 
     Raises
     ------
@@ -109,13 +111,13 @@ def instant(value: Instant, name: str) -> int:
         except ValueError:
             raise UsageError(
                 f"{name} is {value!r}: give a UTC time such as '2026-11-23 14:05' or '2026-11-23T14:05:00Z' "
-                "(for a length of time counted back from the end there is last='10min')"
+                f"(for a length of time counted back from the end there is {back})"
             ) from None
         moment = moment.replace(tzinfo=moment.tzinfo or UTC)
     if not isinstance(moment, datetime):
         raise UsageError(
             f"{name} is {value!r}: give an aware datetime or an ISO text in UTC "
-            "(for seconds counted back from the end there is last=600)"
+            f"(for a length of time counted back from the end there is {back})"
         )
     if moment != moment:  # noqa: PLR0124 - the one datetime unequal to itself is pandas' NaT
         raise UsageError(f"{name} is not a time (NaT): give one, or leave it out")
@@ -154,6 +156,19 @@ def span(value: Span, name: str) -> int:
     if nanoseconds is None or nanoseconds <= 0:
         raise UsageError(f"{name} is {value!r}: give a length of time above zero such as '10min', '90s', '1h30min'")
     return _within_ns(nanoseconds, value, name)
+
+
+def seconds(value: Span, name: str) -> float:
+    """Return a length of time in seconds: a number as it is, 0 and below too, anything else as `span` takes it.
+
+    Raises
+    ------
+    UsageError
+        Neither a number nor a length of time.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return span(value, name) / 10**9
 
 
 def _parsed_span(text: str) -> int | None:

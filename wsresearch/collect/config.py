@@ -14,7 +14,7 @@ from wsresearch.errors import UsageError
 from wsresearch.reconnect.backoff import FullJitter, Policy
 from wsresearch.reconnect.budget import Budget
 from wsresearch.reconnect.lifecycle import Rules
-from wsresearch.reconnect.presets import PRESETS, parse_policy
+from wsresearch.reconnect.presets import PRESETS, parse_policy, unknown
 from wsresearch.reconnect.reset import Reset
 from wsresearch.venues import Stream, parse_stream
 
@@ -107,16 +107,18 @@ class Config:
                 raise UsageError(f"{_dashed(name)} is {value!r}, but must be a {kind.__name__}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high:
-                raise UsageError(f"{_dashed(name)} is {value!r}, but must be {low:g} to {high:g} seconds")
+            if not _is_number(value) or not low <= value <= high:
+                raise UsageError(
+                    f"{_dashed(name)} is {value!r}, but must be a finite number of seconds, {low:g} to {high:g}"
+                )
         for name, (least, most) in _WHOLE.items():
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
                 continue
-            if not isinstance(value, int) or not least <= value <= most:
+            if not _is_number(value) or not isinstance(value, int) or not least <= value <= most:
                 raise UsageError(f"{_dashed(name)} is {value!r}, but must be a whole number from {least} to {most}")
-        if self.duration is not None and not (isinstance(self.duration, int | float) and 0 < self.duration < math.inf):
-            raise UsageError(f"duration is {self.duration!r}, but must be more than 0 seconds")
+        if self.duration is not None and not (_is_number(self.duration) and 0 < self.duration < math.inf):
+            raise UsageError(f"duration is {self.duration!r}, but must be a finite number of seconds above 0, or None")
         if not isinstance(self.url, str | None):
             raise UsageError(f"url is {self.url!r}, but must be text such as ws://127.0.0.1:9443")
         self.stream.venue.url(self.stream.symbols, self.url)  # says what is wrong with the url
@@ -189,7 +191,7 @@ class Config:
         return [
             f"{_dashed(name)} {mine[name]} (running: {other.get(name)})"
             for name in mine
-            if name != "duration" and mine[name] != other.get(name)
+            if mine[name] != other.get(name)
         ]
 
 
@@ -198,7 +200,7 @@ def make_config(
     out: str | os.PathLike[str],
     *,
     policy: Policy | str | None = None,
-    policy_args: Mapping[str, str] | None = None,
+    policy_args: Mapping[str, object] | None = None,
     reset: Reset | str | None = None,
     budget: Budget | str | None = None,
     **others: Any,
@@ -225,23 +227,30 @@ def make_config(
     UsageError
         Naming the value that is wrong.
     """
+    known = [f.name for f in fields(Config)]
+    for name in others:
+        if name not in known:
+            raise UsageError(unknown("option", name, [*known, "policy_args"]))
+    if not isinstance(out, str | os.PathLike):
+        raise UsageError(f"the directory is {out!r}, but must be a path such as 'data/btc'")
     if reset is None and isinstance(policy, str) and policy in PRESETS:
         reset = PRESETS[policy].reset
     if policy is None or isinstance(policy, str):
         policy = parse_policy(policy or "full-jitter", policy_args)
     elif policy_args:
         raise UsageError(f"policy-args {dict(policy_args)} are for a policy given by name, not for {policy}")
-    try:
-        return Config(
-            stream=parse_stream(stream),
-            out=Path(out),
-            policy=policy,
-            reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
-            budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
-            **others,
-        )
-    except TypeError as exc:
-        raise UsageError(f"{exc}; see help(wsresearch.collect) for what can be given") from exc
+    return Config(
+        stream=parse_stream(stream),
+        out=Path(out),
+        policy=policy,
+        reset=Reset.parse(reset) if isinstance(reset, str) else reset or Reset(),
+        budget=Budget.parse(budget) if isinstance(budget, str) else budget or Budget(),
+        **others,
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _dashed(name: str) -> str:

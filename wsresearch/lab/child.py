@@ -28,8 +28,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 from wsresearch.errors import FaultPlanError, TapeError, UsageError, WsresearchError
 from wsresearch.lab.faults import Fault
 from wsresearch.lab.options import Begin, ExchangeOptions, FaultClock
-from wsresearch.lab.plan import FaultPlan, parse_fault
-from wsresearch.lab.tape import Tape
+from wsresearch.lab.plan import FaultPlan, Plan, parse_fault
+from wsresearch.lab.tape import Tape, source_of
 from wsresearch.lab.truth import Truth
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ExchangeStatus:
 def start(
     tape: Tape,
     *,
-    faults: FaultPlan = FaultPlan(),  # noqa: B008 - a frozen value
+    faults: Plan = (),
     host: str = "127.0.0.1",
     port: int = 0,
     waits: bool = False,
@@ -90,8 +90,8 @@ futures
     """
     return ExchangeProcess(
         ExchangeOptions(
-            source=tape.source,
-            faults=faults,
+            source=source_of(tape),
+            faults=FaultPlan.parse(faults),
             host=host,
             port=port,
             waits=waits,

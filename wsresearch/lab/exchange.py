@@ -31,12 +31,12 @@ from wsresearch.lab.faults import Fault
 from wsresearch.lab.inject import PATIENCE, Injector
 from wsresearch.lab.link import Link
 from wsresearch.lab.options import Begin, ExchangeOptions, FaultClock
-from wsresearch.lab.plan import FaultPlan, parse_fault
+from wsresearch.lab.plan import FaultPlan, Plan, parse_fault
 from wsresearch.lab.player import Player
 from wsresearch.lab.port import Port
 from wsresearch.lab.recorder import Recorder
 from wsresearch.lab.rest import Rest
-from wsresearch.lab.tape import Tape
+from wsresearch.lab.tape import Tape, source_of
 from wsresearch.lab.truth import Truth
 from wsresearch.lab.websocket import Asked, Closed, Event, Pinged, Ponged, Said
 
@@ -158,7 +158,7 @@ class Exchange:
         self,
         tape: Tape,
         *,
-        faults: FaultPlan = FaultPlan(),  # noqa: B008 - a frozen value
+        faults: Plan = (),
         host: str = "127.0.0.1",
         port: int = 0,
         waits: bool = False,
@@ -172,8 +172,8 @@ class Exchange:
         futures: bool = False,
     ) -> None:
         options = ExchangeOptions(
-            source=tape.source,
-            faults=faults,
+            source=source_of(tape),
+            faults=FaultPlan.parse(faults),
             host=host,
             port=port,
             waits=waits,

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from wsresearch.errors import FaultPlanError
 from wsresearch.lab.faults import FAULTS, Fault, FaultKind
 
-__all__ = ["FaultPlan", "parse_fault"]
+__all__ = ["FaultPlan", "Plan", "parse_fault"]
+
+Plan: TypeAlias = "Iterable[object] | str | os.PathLike[str]"
+"""What `FaultPlan.parse` reads: a plan, a list of faults or of dicts, JSON text, or the path of a file."""
 
 _ALIASES: Final[Mapping[str, FaultKind]] = MappingProxyType({"reset": FaultKind.RESET_PEER})
 _DISCONNECTS: Final = (FaultKind.RESET_PEER, FaultKind.CLOSE)
@@ -69,14 +72,14 @@ class FaultPlan:
         object.__setattr__(self, "faults", tuple(sorted(self.faults, key=lambda fault: fault.at)))
 
     @classmethod
-    def parse(cls, source: Iterable[object] | str | os.PathLike[str]) -> Self:
+    def parse(cls, source: Plan) -> Self:
         """Read a plan.
 
         Parameters
         ----------
         source
-            A list of entries (dicts, or faults), JSON text of such a list (it begins with ``[``), or the path of a
-            file holding it.
+            A plan, a list of entries (dicts, or faults), JSON text of such a list (it begins with ``[``), or the path
+            of a file holding it.
 
         Raises
         ------
@@ -92,6 +95,8 @@ class FaultPlan:
             except (OSError, UnicodeDecodeError) as error:
                 raise FaultPlanError(f"fault plan {path} cannot be read: {error}; give JSON or its path") from error
             return cls.parse(_load(text, f"fault plan {path}"))
+        if isinstance(source, Mapping) or not isinstance(source, Iterable):
+            raise FaultPlanError(f'{source!r} is no fault plan; write a list, [{{"at": 5.0, "fault": "reset"}}, …]')
         faults = []
         for number, entry in enumerate(source, start=1):
             if isinstance(entry, Mapping) and "at" not in entry:

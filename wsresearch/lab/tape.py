@@ -9,11 +9,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
+from wsresearch.errors import UsageError
 from wsresearch.lab.market import Market
 from wsresearch.lab.message import Message
 from wsresearch.lab.recording import Others, Recording
 
-__all__ = ["Tape"]
+__all__ = ["Tape", "source_of"]
 
 
 class Tape:
@@ -113,3 +114,10 @@ class Tape:
 
     def __repr__(self) -> str:
         return f"Tape.of({self.source!r})"
+
+
+def source_of(tape: object) -> Market | Recording:
+    """Return what a tape is made of; raise UsageError if it is no tape."""
+    if not isinstance(tape, Tape):
+        raise UsageError(f"{str(tape)[:80]!r} is no tape: give Tape.generate(…), or Tape.from_recording(its path)")
+    return tape.source

@@ -21,7 +21,7 @@ from wsresearch.study.connections import connections
 __all__ = ["age_ticks", "lifetimes"]
 
 _LEAST: Final = 1e-3
-"""Seconds; a life too short for the clock is drawn here, at the edge."""
+"""Seconds; a shorter life, down to one too short for the clock, is drawn here, and the tick says so."""
 
 _LABELLED: Final = 14
 _EACH: Final = 60
@@ -96,6 +96,8 @@ def _scale(ax: Axes, lives: _Lives, *, limit: bool) -> None:
     ax.set_xscale("log")
     ax.set_xlim(left, right)
     at, names = age_ticks(left, right)
+    if float(lives.life[0]) < _LEAST:
+        names[0] = f"≤ {names[0]}"  # that is where the shorter ones are drawn
     ax.xaxis.set_major_locator(FixedLocator(at))
     ax.xaxis.set_major_formatter(FixedFormatter(names))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -33,7 +33,7 @@ from wsresearch.reconnect.peers import (
 )
 from wsresearch.reconnect.reset import Reset, ResetOn
 
-__all__ = ["POLICIES", "PRESETS", "Preset", "parse_policy"]
+__all__ = ["POLICIES", "PRESETS", "Preset", "parse_policy", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ POLICIES: Final[Mapping[str, type[Policy]]] = MappingProxyType(
 _SPEC: Final = re.compile(r"(?P<name>[^()]*)(\((?P<parameters>[^()]*)\))?")
 
 
-def parse_policy(text: str, args: Mapping[str, str] | None = None) -> Policy:
+def parse_policy(text: str, args: Mapping[str, object] | None = None) -> Policy:
     """Read a policy from text.
 
     Parameters
@@ -172,6 +172,10 @@ def parse_policy(text: str, args: Mapping[str, str] | None = None) -> Policy:
         For an unknown name, with the choices and the nearest one, and for a parameter that does not exist,
         cannot be read or is out of range.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"policy must be text such as 'full-jitter(base=1, cap=30)', not {str(text)[:60]!r}")
+    if args is not None and not isinstance(args, Mapping):
+        raise UsageError(f"policy-args must be a dict such as {{'cap': 30}}, not {str(args)[:60]!r}")
     spec = _SPEC.fullmatch(text.strip())
     if spec is None:
         raise UsageError(f"policy must be a name or name(parameter=value, ...), not {text[:60]!r}")
@@ -181,14 +185,20 @@ def parse_policy(text: str, args: Mapping[str, str] | None = None) -> Policy:
     elif name in POLICIES:
         policy = POLICIES[name]()
     else:
-        raise UsageError(_unknown("policy", name, [*POLICIES, *PRESETS]))
-    given = _pairs(spec["parameters"] or "") | dict(args or {})
+        raise UsageError(unknown("policy", name, [*POLICIES, *PRESETS]))
+    given = _pairs(spec["parameters"] or "") | {name: str(value) for name, value in (args or {}).items()}
     known = {each.name: str(each.type) for each in fields(policy)}
     for parameter in given:
         if parameter not in known:
-            raise UsageError(_unknown(f"parameter of {name}", parameter, sorted(known)))
+            raise UsageError(unknown(f"parameter of {name}", parameter, sorted(known)))
     values = {parameter: _READERS[known[parameter]](parameter, value) for parameter, value in given.items()}
-    return replace(policy, **values)
+    try:
+        return replace(policy, **values)
+    except UsageError as exc:
+        if str(exc).partition(" ")[0] in values:
+            raise
+        # What is named was not given: a bound that was given has moved past it.
+        raise UsageError(f"{exc}; what is not given is as in {name}: {policy}") from None
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -201,7 +211,8 @@ def _pairs(text: str) -> dict[str, str]:
     return pairs
 
 
-def _unknown(what: str, given: str, choices: list[str]) -> str:
+def unknown(what: str, given: str, choices: Sequence[str]) -> str:
+    """Return the text of an error about a name that there is not, with the nearest one and all there are."""
     nearest = difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"there is no {what} called {given[:40]!r}{hint} (choices: {', '.join(choices)})"

@@ -290,6 +290,10 @@ def _checked_base(base: str) -> str:
         raise UsageError(f"url {_shown(base)} has no readable host and port: use such as {_EXAMPLE}") from None
     extras = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     printable = base.isascii() and base.isprintable() and " " not in base
+    if parts.scheme not in {"ws", "wss"} and parts.hostname and printable:
+        raise UsageError(
+            f"url {_shown(base)} has the scheme {parts.scheme[:20]!r}, but must have ws or wss, such as {_EXAMPLE}"
+        )
     if parts.scheme not in {"ws", "wss"} or not parts.hostname or port == 0 or extras or not printable:
         raise UsageError(
             f"url {_shown(base)} must be scheme, host and port only, such as {_EXAMPLE}; the venue adds the path"

@@ -41,6 +41,8 @@ def parse_stream(text: str) -> Stream:
     UsageError
         For an unknown venue or a symbol that it cannot have.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"the stream is {str(text)[:80]}, but must be one text, for example 'binance:btcusdt,ethusdt'")
     name, colon, symbols = text.partition(":")
     if not colon:
         raise UsageError(f"{text[:80]!r} is no stream; write venue:symbol, for example binance:btcusdt,ethusdt")
