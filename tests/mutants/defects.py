@@ -290,8 +290,8 @@ DEFECTS: Final = (
     Defect(
         name="bytes are let go before they are in the journal",
         path="collect/intake.py",
-        old="written=lambda: self._release(size)",
-        new="written=self._inbox.release(size) or (lambda: None)",
+        old="size=size, written=self._release",
+        new="size=size, written=self._inbox.release(size) or (lambda _: None)",
         tests=("collect/test_intake.py",),
     ),
     Defect(
@@ -364,8 +364,8 @@ DEFECTS: Final = (
     Defect(
         name="the receive path waits for the disk",
         path="collect/recorder.py",
-        old="        self.in_turn(lambda: self._check(self._append_in.submit(job, *args)))\n",
-        new="        self.in_turn(job, *args)\n",
+        old="            self._check(self._append_in.submit(self._write_waiting))\n",
+        new="            self._write_waiting()\n",
         tests=("collect/test_recorder.py::test_a_disk_that_hangs_keeps_nobody_waiting",),
     ),
     Defect(
@@ -378,8 +378,8 @@ DEFECTS: Final = (
     Defect(
         name="rows wait for the seal of the segment before them",
         path="collect/recorder.py",
-        old="        self._check(self._seal_in.submit(self._seal, segment))\n",
-        new="        self._seal(segment)\n",
+        old="        self._check(self._seal_in.submit(self._sealing.finished, segment))\n",
+        new="        self._sealing.finished(segment)\n",
         tests=("collect/test_recorder.py::test_slow_sealing_delays_no_append",),
     ),
     # -- the disk -----------------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ class Admitted:
         Ids that turned out missing, and ids of earlier holes that arrived after all.
     restarts
         Where ids began anew: no hole can be told across that point.
+    marks
+        Highest believed id, now, of each symbol in the batch.
     """
 
     batch: pa.RecordBatch
@@ -93,6 +95,7 @@ class Admitted:
     holes: list[Span]
     filled: list[Span]
     restarts: list[Restart]
+    marks: dict[str, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,6 +211,7 @@ class Ledger:
             holes=outcome.holes(),
             filled=outcome.filled,
             restarts=outcome.restarts,
+            marks={known.name: known.high for known in symbols if known.high is not None},
         )
 
     def _of(self, symbol: str) -> _Symbol:
