@@ -153,6 +153,85 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(made: Callable[..., Setup],
     assert not list(setup.layout.journal_dir.iterdir())
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP])
+def test_a_disk_that_is_away_altogether_is_no_capture_that_is_gone(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A server or a cable away, a right taken: whether the capture exists cannot be told, and it is tried again."""
+    setup = made()
+    setup.trades(1)
+    setup.flushed()
+    stat_of = os.stat
+
+    def away(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if setup.disk.error is not None and str(path).startswith(str(setup.layout.root)):
+            raise OSError(number, os.strerror(number), path)
+        return stat_of(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", away)
+    setup.disk.error = number
+    setup.trades(2, 3)
+    setup.event(11)
+    setup.recorder.every_second(now_ns=NOON)
+    setup.ears.wait_for("fails")
+    setup.disk.error = None
+    setup.ears.wait_for("works")
+    close(setup)
+    assert "gone" not in setup.ears.kinds()
+    assert setup.ids() == setup.written == [1, 2, 3]
+    assert setup.recorder.unwritten_rows == 0
+
+
+def test_whatever_ends_the_writing_of_rows_they_are_counted_and_let_go(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect while rows are written is told, its rows count as lost, and those behind them are written."""
+    setup = made()
+    setup.disk.writes.clear()
+    setup.trades(1)
+    assert setup.disk.writing.wait(10)
+    append = setup.recorder._writer.append
+
+    def defect(table: TableName, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(setup.recorder._writer, "append", append)
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(setup.recorder._writer, "append", defect)
+    setup.trades(2, 3)
+    setup.event(11)
+    setup.disk.writes.set()
+    setup.ears.wait_for("gone")
+    close(setup)
+    assert setup.ids() == [1]
+    assert setup.written == [1, 2, 3]
+    assert setup.recorder.unwritten_rows == 2
+    assert Reader(setup.layout.root).events()["seq"].to_pylist() == [11]
+
+
+def test_what_waits_behind_lost_rows_is_given_up_with_them(made: Callable[..., Setup]) -> None:
+    """When time is over a night's worth of rows is not tried one by one; all are counted, and nothing is held."""
+    setup = made()
+    setup.disk.error = errno.ENOSPC
+    for number in range(1, 500):
+        setup.trades(number)
+        setup.event(number)
+        setup.stats()
+    setup.ears.wait_for("fails")
+    tried = 0
+    create = setup.disk.create
+
+    def counted(path: Path) -> int:
+        nonlocal tried
+        tried += 1
+        return create(path)
+
+    setup.disk.create = counted  # type: ignore[method-assign]
+    close(setup, patience=0.05)
+    assert setup.recorder.unwritten_rows == 3 * 499
+    assert setup.written == list(range(1, 500))
+    assert tried < 400, "as often as in the time that was left, and not once for each row"
+
+
 def test_a_directory_that_is_removed_is_told_once(made: Callable[..., Setup]) -> None:
     """Nothing can be written any more: said once, loudly, and nothing hangs."""
     setup = made()
@@ -259,6 +338,115 @@ def test_a_seal_that_failed_is_tried_again(made: Callable[..., Setup]) -> None:
     close(setup)
     assert setup.ids() == [1, 2, 3, 4]
     assert not list(setup.layout.journal_dir.iterdir())
+
+
+def test_a_folder_that_takes_no_seal_is_told_once_and_asked_once_a_segment(made: Callable[..., Setup]) -> None:
+    """A day of it is a row and an attempt for each segment, not their square; when it takes them all are sealed."""
+    setup = made(rows=1)
+    setup.disk.no_room_for_parquet = True
+    asked = 0
+    create = setup.disk.create
+
+    def counted(path: Path) -> int:
+        nonlocal asked
+        asked += path.name.startswith(".")
+        return create(path)
+
+    setup.disk.create = counted  # type: ignore[method-assign]
+    for number in range(1, 41):
+        setup.trades(number)
+        setup.flushed()
+        setup.sealed()
+    assert setup.ears.kinds() == ["fails"]
+    assert asked == 39
+    assert len(setup.recorder.unsealed) == 39
+    setup.disk.no_room_for_parquet = False
+    setup.trades(41)
+    setup.flushed()
+    setup.sealed()
+    assert setup.recorder.unsealed == []
+    setup.disk.no_room_for_parquet = True
+    setup.trades(42)
+    setup.flushed()
+    setup.sealed()
+    assert setup.ears.kinds() == ["fails", "fails"], "another stretch is told of again"
+    setup.disk.no_room_for_parquet = False
+    close(setup)
+    assert setup.ids() == list(range(1, 43))
+
+
+def test_a_segment_that_cannot_be_sealed_keeps_no_other_from_it(made: Callable[..., Setup]) -> None:
+    """A bad sector under one journal: told once, and those before and after it become Parquet files."""
+    setup = made(rows=1)
+    create = setup.disk.create
+
+    def bad(path: Path) -> int:
+        if path.name.startswith(".") and "trades-000000000002" in path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return create(path)
+
+    setup.disk.create = bad  # type: ignore[method-assign]
+    for number in range(1, 12):
+        setup.trades(number)
+        setup.event(number)
+        setup.flushed()
+        setup.sealed()
+    assert setup.ears.heard == [("fails", "sealing trades-000000000002: Input/output error")]
+    assert [str(segment) for segment in setup.recorder.unsealed if segment.number < 9] == ["trades-000000000002"]
+    close(setup)
+    assert setup.ids() == list(range(1, 12))
+    assert "trades-000000000002" in map(str, setup.recorder.unsealed)
+
+
+def test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync(made: Callable[..., Setup]) -> None:
+    """Rows never wait behind a pile of syncs, and a stop does what the last one would have done only once."""
+    setup = made()
+    synced = 0
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        syncing.set()
+        assert go_on.wait(10)
+
+    setup.disk.fdatasync = slow  # type: ignore[method-assign]
+    setup.trades(1)
+    setup.recorder.every_second(now_ns=NOON)
+    assert syncing.wait(10)
+    for number in range(2, 30):
+        setup.trades(number)
+        setup.stats()
+        setup.recorder.every_second(now_ns=NOON + number * SECOND)
+    closing = threading.Thread(target=close, args=[setup])
+    closing.start()
+    while not setup.recorder._closing:
+        time.sleep(0.001)
+    go_on.set()
+    closing.join(10)
+    assert setup.ids() == list(range(1, 30))
+    assert synced == 6, "two files for the tick that ran, and two of each table at the end"
+
+
+def test_a_tick_that_waited_is_one_of_now(made: Callable[..., Setup]) -> None:
+    """Segments age by the newest of the ticks that were made one, and the next tick is heard as well."""
+    setup = made(age=60.0)
+    setup.trades(1)
+    setup.flushed()
+    setup.disk.writes.clear()
+    setup.event(11)
+    for second in (0, 10, 61):
+        setup.recorder.every_second(now_ns=NOON + second * SECOND)
+    setup.disk.writes.set()
+    setup.flushed()
+    setup.sealed()
+    assert len(setup.layout.parquets(TableName.TRADES)) == 1
+    setup.trades(2, now=NOON + 61 * SECOND)
+    setup.recorder.every_second(now_ns=NOON + 130 * SECOND)
+    setup.flushed()
+    setup.sealed()
+    assert len(setup.layout.parquets(TableName.TRADES)) == 2
+    close(setup)
 
 
 def test_a_seal_is_left_off_when_its_time_is_over(made: Callable[..., Setup], caplog: pytest.LogCaptureFixture) -> None:
