@@ -398,18 +398,25 @@ def test_a_segment_that_cannot_be_sealed_keeps_no_other_from_it(made: Callable[.
     assert "trades-000000000002" in map(str, setup.recorder.unsealed)
 
 
-def test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync(made: Callable[..., Setup]) -> None:
-    """Rows never wait behind a pile of syncs, and a stop does what the last one would have done only once."""
+def test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows never wait behind a pile of syncs, and a stop leaves out the one that waits: it syncs for good."""
     setup = made()
-    synced = 0
+    calls: list[str] = []
     syncing, go_on = threading.Event(), threading.Event()
+    tick = setup.recorder._writer.tick
+
+    def ticking(now_ns: int) -> None:
+        calls.append("tick")
+        tick(now_ns)
 
     def slow(descriptor: int) -> None:
-        nonlocal synced
-        synced += 1
+        calls.append("sync")
         syncing.set()
         assert go_on.wait(10)
 
+    monkeypatch.setattr(setup.recorder._writer, "tick", ticking)
     setup.disk.fdatasync = slow  # type: ignore[method-assign]
     setup.trades(1)
     setup.recorder.every_second(now_ns=NOON)
@@ -418,14 +425,24 @@ def test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync(made: Calla
         setup.trades(number)
         setup.stats()
         setup.recorder.every_second(now_ns=NOON + number * SECOND)
+    go_on.set()
+    setup.flushed()
+    assert calls == ["tick", *["sync"] * 2, "tick", *["sync"] * 4], "of both files of each table that has news"
+    calls.clear()
+    go_on.clear()
+    syncing.clear()
+    setup.trades(30)
+    setup.recorder.every_second(now_ns=NOON + 30 * SECOND)
+    assert syncing.wait(10)
+    setup.recorder.every_second(now_ns=NOON + 31 * SECOND)
     closing = threading.Thread(target=close, args=[setup])
     closing.start()
     while not setup.recorder._closing:
         time.sleep(0.001)
     go_on.set()
     closing.join(10)
-    assert setup.ids() == list(range(1, 30))
-    assert synced == 6, "two files for the tick that ran, and two of each table at the end"
+    assert calls == ["tick", *["sync"] * 2, *["sync"] * 4]
+    assert setup.ids() == list(range(1, 31))
 
 
 def test_a_tick_that_waited_is_one_of_now(made: Callable[..., Setup]) -> None:
