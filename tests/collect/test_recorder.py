@@ -544,6 +544,39 @@ def test_a_segment_that_begins_after_a_refusal_within_a_batch_knows_it_too(made:
     assert [told.get("BTCUSDT") for told in setup.metadata(TableName.TRADES, MARKS_KEY)] == [None, 4]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_segment_that_begins_within_rows_that_waited_knows_those_before_it(
+    made: Callable[..., Setup], *, refused: bool
+) -> None:
+    """Events and stats that waited are written together, and what a segment tells of is still what is before it."""
+    setup = made(rows=3)
+    setup.disk.writes.clear()
+    setup.trades(1)
+    assert setup.disk.writing.wait(10)
+    for seq in range(11, 18):
+        setup.event(seq, connection=seq, now=NOON + seq)
+    for messages in range(1, 8):
+        setup.stats(messages=messages, now=NOON + messages)
+    create = setup.disk.create
+
+    def refuses(path: Path) -> int:
+        if refused and path.name in {"events-000000000002.idx", "stats-000000000003.idx"}:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(path)
+
+    setup.disk.create = refuses  # type: ignore[method-assign]
+    setup.disk.writes.set()
+    close(setup)
+    reader = Reader(setup.layout.root)
+    assert reader.events()["seq"].to_pylist() == list(range(11, 18))
+    assert reader.stats()["messages"].to_pylist() == list(range(1, 8))
+    numbers = setup.metadata(TableName.EVENTS, NUMBERS_KEY)
+    assert [told["seq"] for told in numbers] == [10, 13, 16]
+    assert [told["connection"] for told in numbers] == [4, 13, 16]
+    assert [told.get("holes") for told in numbers] == [None, 13, 16]
+    assert [told["messages"] for told in setup.metadata(TableName.STATS, TOTALS_KEY)] == [0, 6, 21]
+
+
 def test_what_was_not_written_is_not_noted(made: Callable[..., Setup]) -> None:
     """The metadata of a segment never speaks of rows that are nowhere."""
     setup = made(rows=1)

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.capture.made import NOON, trades
+from tests.capture.made import MIDNIGHT, NOON, SECOND, trades
 from wsresearch.collect.memory import ARROW_POOL
 from wsresearch.collect.waiting import Row, Trades, Waiting
 from wsresearch.schema import TableName
@@ -56,6 +56,7 @@ def test_nothing_is_lost_or_doubled_and_trades_and_events_keep_their_order(steps
         if number in takes:
             taken.append(waiting.take())
     taken += take_all(waiting)
+    taken = [each for what in taken for each in (what if isinstance(what, list) else [what])]
     told: dict[str, list[Any]] = {"line": [], "s": [], "c": []}
     for what in taken:
         if isinstance(what, Row):
@@ -96,9 +97,19 @@ def test_batches_that_wait_are_written_together_and_told_of_together() -> None:
     for number, step in enumerate(steps):
         hand_over(waiting, step, number)
     hand_over(waiting, "1", 20, written=repr)
-    turns = [what[0] for what in take_all(waiting) if isinstance(what[0], Trades)]
+    turns = [what[0] for what in take_all(waiting) if isinstance(what, tuple)]
     assert [turn.rows for turn in turns] == [4, 2, 1]
     assert [turn.now_ns - NOON for turn in turns] == [5, 9, 20], "segments age by the newest"
+
+
+def test_rows_of_another_date_are_taken_apart() -> None:
+    """What is written at once is one message of one segment, which holds one date."""
+    waiting = Waiting()
+    for number in range(100):
+        time = MIDNIGHT + (number - 30) * SECOND
+        waiting.put_row(Row(STATS, {"messages": number, "time": time}, time, None))
+    taken = [[row.columns["messages"] for row in rows] for rows in take_all(waiting)]
+    assert taken == [[*range(30)], [*range(30, 64)], [*range(64, 100)]]
 
 
 def test_what_is_joined_has_a_bound() -> None:

@@ -28,9 +28,9 @@ from wsresearch.capture.seal import SealCutShort
 from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
 from wsresearch.collect.sealing import Sealing
 from wsresearch.collect.trying import Trouble, Trying
-from wsresearch.collect.waiting import Row, Trades, Waiting
+from wsresearch.collect.waiting import Row, Trades, Waiting, batch_of
 from wsresearch.safetext import safe
-from wsresearch.schema import SCHEMAS, TableName
+from wsresearch.schema import TableName
 
 __all__ = ["HELD", "MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
 
@@ -50,7 +50,6 @@ HELD: Final = 0.002
 """Seconds that what is written is held after a loss: enough for an attempt on this machine to have opened, as
 ``benchmarks.recovery`` measures, and no more, for a kill in this time loses what is held."""
 
-_STRUCTS: Final = {table: pa.struct(list(schema)) for table, schema in SCHEMAS.items()}
 _TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
 
 
@@ -109,6 +108,7 @@ class Recorder:
         self._waiting = Waiting()
         self._marks = dict(marks)
         self._marks_to_be: Mapping[str, int] = {}
+        self._rows_to_be: list[Row] = []
         self._numbers = dict(numbers)
         self._standing: Mapping[str, Any] = {}
         self._totals = {"run": numbers["run"], **dict.fromkeys(_TOTALLED, 0)}
@@ -255,8 +255,8 @@ class Recorder:
         """Write until nothing waits any more."""
         while (what := self._waiting.take()) is not None:
             try:
-                if isinstance(what, Row):
-                    self._write_row(what)
+                if isinstance(what, list):
+                    self._write_rows(what)
                 elif isinstance(what, tuple):
                     self._write_trades(*what)
                 else:
@@ -272,16 +272,27 @@ class Recorder:
         finally:
             trades.written(trades.size)
 
-    def _write_row(self, row: Row) -> None:
-        batch = _one_row(row.columns, row.table)
-        if not self._append(row.table, batch, row.now_ns):
-            return
-        if row.standing is None:
-            for name in _TOTALLED:
-                self._totals[name] += row.columns[name]
-        else:
-            self._numbers = {name: max(last, row.columns[name]) for name, last in self._numbers.items()}
-            self._standing = row.standing
+    def _write_rows(self, rows: list[Row]) -> None:
+        self._rows_to_be = rows
+        table, now_ns = rows[0].table, rows[-1].now_ns
+        try:
+            batch = batch_of(rows)
+        except Exception:
+            self.unwritten_rows += len(rows)
+            raise
+        if self._append(table, batch, now_ns):
+            self._note_written(len(rows))
+
+    def _note_written(self, count: int) -> None:
+        """Note what a segment that begins after so many of the rows must know of them."""
+        for row in self._rows_to_be[:count]:
+            if row.standing is None:
+                for name in _TOTALLED:
+                    self._totals[name] += row.columns[name]
+            else:
+                self._numbers = {name: max(last, row.columns[name]) for name, last in self._numbers.items()}
+                self._standing = row.standing
+        del self._rows_to_be[:count]
 
     def _tick(self) -> None:
         self._tick_waits = False
@@ -338,8 +349,9 @@ class Recorder:
         return {TOTALS_KEY: json.dumps(self._totals).encode()}
 
     def _split(self, table: TableName, recorded: pa.RecordBatch) -> None:
-        """Raise the marks to what a batch has left in a segment that ends within it."""
+        """Note what a batch has left in a segment that ends within it; of trades, raise the marks to that."""
         if table is not TableName.TRADES:
+            self._note_written(recorded.num_rows)
             return
         rows = pa.table([recorded.column("symbol"), recorded.column("trade_id")], ["symbol", "trade_id"])
         for symbol in rows["symbol"].unique().to_pylist():
@@ -385,8 +397,3 @@ class Recorder:
     def _defect(self, exc: BaseException) -> None:
         _log.error("the recorder has a defect", exc_info=exc)
         self._trouble.disk_is_gone(safe(f"{type(exc).__name__}: {exc}"))
-
-
-def _one_row(row: Mapping[str, Any], table: TableName) -> pa.RecordBatch:
-    """Return a batch of one row; by way of a struct it costs a tenth of `RecordBatch.from_pylist` [measured]."""
-    return pa.RecordBatch.from_struct_array(pa.array([dict(row)], _STRUCTS[table]))

@@ -16,17 +16,21 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from wsresearch.schema import TableName
+from wsresearch.schema import SCHEMAS, TableName
 
-__all__ = ["Row", "Trades", "Waiting"]
+__all__ = ["Row", "Trades", "Waiting", "batch_of"]
 
 _JOINED: Final = 4096
 """Rows that are put together at most: beside so many, what a batch takes is little, and to copy them takes a tenth of a
 millisecond."""
+
+_STRUCTS: Final = {table: pa.struct(list(schema)) for table, schema in SCHEMAS.items()}
+_NS_A_DAY: Final = 86_400 * 10**9
 
 _LINES: Final = 64
 """Rows of events or stats that are compressed at a time, to less than a hundred bytes each [measured]."""
@@ -39,6 +43,11 @@ class Row(NamedTuple):
     columns: Mapping[str, Any]
     now_ns: int
     standing: Mapping[str, Any] | None
+
+    @property
+    def day(self) -> int:
+        """The UTC date it belongs to, as days since 1970."""
+        return int(self.columns["time"]) // _NS_A_DAY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +79,7 @@ class Trades:
 
 @dataclass(slots=True, kw_only=True)
 class _Lines:
-    """Rows of one table, each a line of JSON: the first ones taken out (backwards), compressed ones, the last ones."""
+    """Rows of one table, each a line of JSON: the first ones unpacked, then compressed ones, then the last ones."""
 
     table: TableName
     first: list[bytes] = field(default_factory=list)
@@ -83,15 +92,18 @@ class _Lines:
             self.blocks.append(zlib.compress(b"\n".join(self.last), 1))
             self.last = []
 
-    def pop(self) -> bytes:
+    def take(self) -> list[Row]:
         if not self.first and self.blocks:
-            self.first = zlib.decompress(self.blocks.pop(0)).split(b"\n")[::-1]
+            self.first = zlib.decompress(self.blocks.pop(0)).split(b"\n")
         elif not self.first:
-            self.first, self.last = self.last[::-1], []
-        return self.first.pop()
+            self.first, self.last = self.last, []
+        rows = [Row(self.table, *json.loads(line)) for line in self.first]
+        taken = list(takewhile(lambda row: row.day == rows[0].day, rows))
+        del self.first[: len(taken)]
+        return taken
 
-    def __len__(self) -> int:
-        return len(self.first) + _LINES * len(self.blocks) + len(self.last)
+    def __bool__(self) -> bool:
+        return bool(self.first or self.blocks or self.last)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,18 +171,21 @@ class Waiting:
             self._turns.append(_Call(call=call))
             return self._to_be_taken()
 
-    def take(self) -> tuple[Trades, pa.RecordBatch] | Row | Callable[[], object] | None:
-        """Take what comes next; None if there is nothing, and then the next ``put_…`` says that somebody must begin."""
+    def take(self) -> tuple[Trades, pa.RecordBatch] | list[Row] | Callable[[], object] | None:
+        """Take what comes next, rows of one table and date; None if there is nothing more.
+
+        After that the next ``put_…`` says that somebody must begin.
+        """
         with self._lock:
             if not self._turns:
                 self._taken = False
                 return None
             turn = self._turns[0]
             if isinstance(turn, _Lines):
-                columns, now_ns, standing = json.loads(turn.pop())
-                if not len(turn):
+                rows = turn.take()
+                if not turn:
                     self._turns.popleft()
-                return Row(turn.table, columns, now_ns, standing)
+                return rows
             self._turns.popleft()
             return (turn, self._cut(turn.rows)) if isinstance(turn, Trades) else turn.call
 
@@ -207,3 +222,8 @@ class Waiting:
             pieces.append(part)
             rows -= part.num_rows
         return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
+
+
+def batch_of(rows: list[Row]) -> pa.RecordBatch:
+    """Return rows of one table as a batch; by way of a struct it costs a tenth of `from_pylist` [measured]."""
+    return pa.RecordBatch.from_struct_array(pa.array([row.columns for row in rows], _STRUCTS[rows[0].table]))
