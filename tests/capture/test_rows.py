@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.capture.made import NOON, SECOND
 from tests.capture.recorded import Recorded
 from wsresearch.capture import rows as module
+from wsresearch.capture.append import SegmentWriter
 from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.rows import capture_is_there, segment_rows, summary
 from wsresearch.capture.scan import Place, places
 from wsresearch.errors import CaptureDamaged, NotACapture
-from wsresearch.schema import TableName
+from wsresearch.schema import EVENTS, TableName
 
 TRADES = TableName.TRADES
 
@@ -82,3 +86,39 @@ def test_the_summary_of_a_growing_journal(tmp_path: Path) -> None:
     nothing = summary(capture.layout, Place(segment=empty, journal=True, parquet=None))
     assert nothing is not None
     assert (nothing.rows, nothing.first, nothing.last) == (0, None, None)
+
+
+READS = """
+import re, sys
+from pathlib import Path
+from wsresearch.capture.layout import Layout
+from wsresearch.capture.rows import segment_rows
+from wsresearch.capture.scan import places
+from wsresearch.schema import TableName
+
+layout = Layout(Path(sys.argv[1]))
+(place,) = places(layout, TableName.EVENTS)
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = peak()
+rows = segment_rows(layout, place)
+print(rows.num_rows, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kB there")
+def test_a_journal_of_single_events_is_not_held_message_by_message(tmp_path: Path) -> None:
+    """A batch of one event takes 16 kB as it is read; what is put together takes a few hundred bytes a row."""
+    events = 6000
+    layout = Recorded(tmp_path / "btc").layout
+    layout.journal_dir.mkdir(exist_ok=True)
+    writer = SegmentWriter(layout, Segment(TableName.EVENTS, 1), carried={})
+    row = dict.fromkeys(EVENTS.names) | {"run": 1, "kind": "hole", "cause": "outage", "symbol": "BTCUSDT"}
+    for seq in range(events):
+        of = pa.array([row | {"seq": seq, "time": NOON, "first_id": seq, "last_id": seq}], pa.struct(list(EVENTS)))
+        writer.append(pa.RecordBatch.from_struct_array(of))
+    writer.give_up()
+    told = subprocess.run(
+        [sys.executable, "-c", READS, str(layout.root)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(told[0]) == events
+    assert int(told[1]) < 6 * events, "kB"

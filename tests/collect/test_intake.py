@@ -29,11 +29,17 @@ class Shelf:
         self._written: list[Callable[[], None]] = []
 
     def trades(
-        self, batch: pa.RecordBatch, *, now_ns: int, marks: Mapping[str, int], written: Callable[[], None]
+        self,
+        batch: pa.RecordBatch,
+        *,
+        now_ns: int,
+        marks: Mapping[str, int],
+        size: int,
+        written: Callable[[int], None],
     ) -> None:
         self.batches.append(batch)
         self.marks = dict(marks)
-        self._written.append(written)
+        self._written.append(lambda: written(size))
 
     def sample(self, kind: str, raw: bytes, *, run: int, recv_ns: int) -> None:
         self.samples.append((kind, raw))

@@ -24,7 +24,7 @@ from wsresearch.capture.layout import Layout
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.seal import recover
 from wsresearch.capture.writer import Rotation
-from wsresearch.collect import recorder as module
+from wsresearch.collect import trying
 from wsresearch.collect.recorder import MARKS_KEY, NUMBERS_KEY, TOTALS_KEY, Recorder
 from wsresearch.schema import EVENTS, STATS, EventKind, TableName
 
@@ -72,6 +72,7 @@ class Setup:
         create_identity(self.layout, venue="binance", symbols=["BTCUSDT"], config={})
         self.disk, self.ears = MoodyDisk(), Ears()
         self.written: list[int] = []
+        self._handed_over: list[int] = []
         self.recorder = Recorder(
             root,
             rotation=Rotation(**rotation),
@@ -82,9 +83,14 @@ class Setup:
         )
 
     def trades(self, *ids: int, now: int = NOON) -> None:
+        self._handed_over += ids
         self.recorder.trades(
-            trades(ids, times=now), now_ns=now, marks={"BTCUSDT": max(ids)}, written=lambda: self.written.extend(ids)
+            trades(ids, times=now), now_ns=now, marks={"BTCUSDT": max(ids)}, size=len(ids), written=self._written
         )
+
+    def _written(self, size: int) -> None:
+        self.written += self._handed_over[:size]
+        del self._handed_over[:size]
 
     def event(self, seq: int, *, now: int = NOON, kind: EventKind = EventKind.ERROR, **columns: Any) -> None:
         row = BLANK | {"run": 3, "connection": 6, "outage": 0, "attempt": 0} | columns
@@ -111,7 +117,7 @@ class Setup:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try a failing disk again after milliseconds, not after a quarter of a second."""
-    monkeypatch.setattr(module, "_RETRY_AFTER", 0.002)
+    monkeypatch.setattr(trying, "_RETRY_AFTER", 0.002)
 
 
 @pytest.fixture
@@ -148,6 +154,85 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(made: Callable[..., Setup],
     assert setup.recorder.unwritten_rows == 0
     assert Reader(setup.layout.root).events()["seq"].to_pylist() == [11]
     assert not list(setup.layout.journal_dir.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP])
+def test_a_disk_that_is_away_altogether_is_no_capture_that_is_gone(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A server or a cable away, a right taken: whether the capture exists cannot be told, and it is tried again."""
+    setup = made()
+    setup.trades(1)
+    setup.flushed()
+    stat_of = os.stat
+
+    def away(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if setup.disk.error is not None and str(path).startswith(str(setup.layout.root)):
+            raise OSError(number, os.strerror(number), path)
+        return stat_of(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", away)
+    setup.disk.error = number
+    setup.trades(2, 3)
+    setup.event(11)
+    setup.recorder.every_second(now_ns=NOON)
+    setup.ears.wait_for("fails")
+    setup.disk.error = None
+    setup.ears.wait_for("works")
+    close(setup)
+    assert "gone" not in setup.ears.kinds()
+    assert setup.ids() == setup.written == [1, 2, 3]
+    assert setup.recorder.unwritten_rows == 0
+
+
+def test_whatever_ends_the_writing_of_rows_they_are_counted_and_let_go(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect while rows are written is told, its rows count as lost, and those behind them are written."""
+    setup = made()
+    setup.disk.writes.clear()
+    setup.trades(1)
+    assert setup.disk.writing.wait(10)
+    append = setup.recorder._writer.append
+
+    def defect(table: TableName, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(setup.recorder._writer, "append", append)
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(setup.recorder._writer, "append", defect)
+    setup.trades(2, 3)
+    setup.event(11)
+    setup.disk.writes.set()
+    setup.ears.wait_for("gone")
+    close(setup)
+    assert setup.ids() == [1]
+    assert setup.written == [1, 2, 3]
+    assert setup.recorder.unwritten_rows == 2
+    assert Reader(setup.layout.root).events()["seq"].to_pylist() == [11]
+
+
+def test_what_waits_behind_lost_rows_is_given_up_with_them(made: Callable[..., Setup]) -> None:
+    """When time is over a night's worth of rows is not tried one by one; all are counted, and nothing is held."""
+    setup = made()
+    setup.disk.error = errno.ENOSPC
+    for number in range(1, 500):
+        setup.trades(number)
+        setup.event(number)
+        setup.stats()
+    setup.ears.wait_for("fails")
+    tried = 0
+    create = setup.disk.create
+
+    def counted(path: Path) -> int:
+        nonlocal tried
+        tried += 1
+        return create(path)
+
+    setup.disk.create = counted  # type: ignore[method-assign]
+    close(setup, patience=0.05)
+    assert setup.recorder.unwritten_rows == 3 * 499
+    assert setup.written == list(range(1, 500))
+    assert tried < 400, "as often as in the time that was left, and not once for each row"
 
 
 def test_a_directory_that_is_removed_is_told_once(made: Callable[..., Setup]) -> None:
@@ -258,6 +343,134 @@ def test_a_seal_that_failed_is_tried_again(made: Callable[..., Setup]) -> None:
     assert not list(setup.layout.journal_dir.iterdir())
 
 
+def test_a_folder_that_takes_no_seal_is_told_once_and_asked_once_a_segment(made: Callable[..., Setup]) -> None:
+    """A day of it is a row and an attempt for each segment, not their square; when it takes them all are sealed."""
+    setup = made(rows=1)
+    setup.disk.no_room_for_parquet = True
+    asked = 0
+    create = setup.disk.create
+
+    def counted(path: Path) -> int:
+        nonlocal asked
+        asked += path.name.startswith(".")
+        return create(path)
+
+    setup.disk.create = counted  # type: ignore[method-assign]
+    for number in range(1, 41):
+        setup.trades(number)
+        setup.flushed()
+        setup.sealed()
+    assert setup.ears.kinds() == ["left"]
+    assert asked == 39
+    assert len(setup.recorder.unsealed) == 39
+    setup.disk.no_room_for_parquet = False
+    setup.trades(41)
+    setup.flushed()
+    setup.sealed()
+    assert setup.recorder.unsealed == []
+    setup.disk.no_room_for_parquet = True
+    setup.trades(42)
+    setup.flushed()
+    setup.sealed()
+    assert setup.ears.kinds() == ["left", "left"], "another stretch is told of again"
+    setup.disk.no_room_for_parquet = False
+    close(setup)
+    assert setup.ids() == list(range(1, 43))
+
+
+def test_a_segment_that_cannot_be_sealed_keeps_no_other_from_it(made: Callable[..., Setup]) -> None:
+    """A bad sector under one journal: told once, and those before and after it become Parquet files."""
+    setup = made(rows=1)
+    create = setup.disk.create
+
+    def bad(path: Path) -> int:
+        if path.name.startswith(".") and "trades-000000000002" in path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return create(path)
+
+    setup.disk.create = bad  # type: ignore[method-assign]
+    for number in range(1, 12):
+        setup.trades(number)
+        setup.event(number)
+        setup.flushed()
+        setup.sealed()
+    assert setup.ears.heard == [
+        ("left", "sealing trades-000000000002 fails and will be tried again: Input/output error")
+    ]
+    assert [str(segment) for segment in setup.recorder.unsealed if segment.number < 9] == ["trades-000000000002"]
+    close(setup)
+    assert setup.ids() == list(range(1, 12))
+    assert "trades-000000000002" in map(str, setup.recorder.unsealed)
+
+
+def test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync(
+    made: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows never wait behind a pile of syncs, and a stop leaves out the one that waits: it syncs for good."""
+    setup = made()
+    calls: list[str] = []
+    syncing, go_on = threading.Event(), threading.Event()
+    tick = setup.recorder._writer.tick
+
+    def ticking(now_ns: int) -> None:
+        calls.append("tick")
+        tick(now_ns)
+
+    def slow(descriptor: int) -> None:
+        calls.append("sync")
+        syncing.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(setup.recorder._writer, "tick", ticking)
+    setup.disk.fdatasync = slow  # type: ignore[method-assign]
+    setup.trades(1)
+    setup.recorder.every_second(now_ns=NOON)
+    assert syncing.wait(10)
+    for number in range(2, 30):
+        setup.trades(number)
+        setup.stats()
+        setup.recorder.every_second(now_ns=NOON + number * SECOND)
+    go_on.set()
+    setup.flushed()
+    assert calls == ["tick", *["sync"] * 2, "tick", *["sync"] * 4], "of both files of each table that has news"
+    calls.clear()
+    go_on.clear()
+    syncing.clear()
+    setup.trades(30)
+    setup.recorder.every_second(now_ns=NOON + 30 * SECOND)
+    assert syncing.wait(10)
+    setup.recorder.every_second(now_ns=NOON + 31 * SECOND)
+    closing = threading.Thread(target=close, args=[setup])
+    closing.start()
+    while not setup.recorder._closing:
+        time.sleep(0.001)
+    go_on.set()
+    closing.join(10)
+    assert calls == ["tick", *["sync"] * 2, *["sync"] * 4]
+    assert setup.ids() == list(range(1, 31))
+
+
+def test_a_tick_that_waited_is_one_of_now(made: Callable[..., Setup]) -> None:
+    """Segments age by the newest of the ticks that were made one, and the next tick is heard as well."""
+    setup = made(age=60.0)
+    setup.trades(1)
+    setup.flushed()
+    setup.disk.writes.clear()
+    setup.event(11)
+    for second in (0, 10, 61):
+        setup.recorder.every_second(now_ns=NOON + second * SECOND)
+    setup.disk.writes.set()
+    setup.flushed()
+    setup.sealed()
+    assert len(setup.layout.parquets(TableName.TRADES)) == 1
+    setup.trades(2, now=NOON + 61 * SECOND)
+    setup.recorder.every_second(now_ns=NOON + 130 * SECOND)
+    setup.flushed()
+    setup.sealed()
+    assert len(setup.layout.parquets(TableName.TRADES)) == 2
+    close(setup)
+
+
 def test_a_seal_is_left_off_when_its_time_is_over(made: Callable[..., Setup], caplog: pytest.LogCaptureFixture) -> None:
     """A disk that does not come back from one call in time: sealing ends there, and says what it left undone."""
     setup = made()
@@ -310,7 +523,7 @@ def test_a_segment_that_begins_within_a_batch_knows_what_the_batch_left_before_i
     stray = 2**62
     batch = trades([7, 8, stray, 10, 11], times=times)
     marks = {"BTCUSDT": 11, "ETHUSDT": 99}  # ids that divide by three are of ETHUSDT, the stray one is believed by none
-    setup.recorder.trades(batch, now_ns=NOON, marks=marks, written=lambda: None)
+    setup.recorder.trades(batch, now_ns=NOON, marks=marks, size=1, written=lambda _: None)
     close(setup)
     assert setup.metadata(TableName.TRADES, MARKS_KEY) == [{"ETHUSDT": 99}, {"BTCUSDT": 8, "ETHUSDT": 99}]
 
@@ -334,6 +547,39 @@ def test_a_segment_that_begins_after_a_refusal_within_a_batch_knows_it_too(made:
     assert refused
     assert setup.ids() == [1, 2, 4, 5, 7]
     assert [told.get("BTCUSDT") for told in setup.metadata(TableName.TRADES, MARKS_KEY)] == [None, 4]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_segment_that_begins_within_rows_that_waited_knows_those_before_it(
+    made: Callable[..., Setup], *, refused: bool
+) -> None:
+    """Events and stats that waited are written together, and what a segment tells of is still what is before it."""
+    setup = made(rows=3)
+    setup.disk.writes.clear()
+    setup.trades(1)
+    assert setup.disk.writing.wait(10)
+    for seq in range(11, 18):
+        setup.event(seq, connection=seq, now=NOON + seq)
+    for messages in range(1, 8):
+        setup.stats(messages=messages, now=NOON + messages)
+    create = setup.disk.create
+
+    def refuses(path: Path) -> int:
+        if refused and path.name in {"events-000000000002.idx", "stats-000000000003.idx"}:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(path)
+
+    setup.disk.create = refuses  # type: ignore[method-assign]
+    setup.disk.writes.set()
+    close(setup)
+    reader = Reader(setup.layout.root)
+    assert reader.events()["seq"].to_pylist() == list(range(11, 18))
+    assert reader.stats()["messages"].to_pylist() == list(range(1, 8))
+    numbers = setup.metadata(TableName.EVENTS, NUMBERS_KEY)
+    assert [told["seq"] for told in numbers] == [10, 13, 16]
+    assert [told["connection"] for told in numbers] == [4, 13, 16]
+    assert [told.get("holes") for told in numbers] == [None, 13, 16]
+    assert [told["messages"] for told in setup.metadata(TableName.STATS, TOTALS_KEY)] == [0, 6, 21]
 
 
 def test_what_was_not_written_is_not_noted(made: Callable[..., Setup]) -> None:
@@ -390,7 +636,7 @@ def test_samples_of_an_earlier_run_of_the_same_number_do_not_stop_the_journal(ma
 def test_a_defect_is_not_lost_in_a_thread(made: Callable[..., Setup]) -> None:
     """What the program does wrong ends the run with its name, instead of a silent loss."""
     setup = made()
-    setup.recorder.trades(trades([1]).select(["symbol"]), now_ns=NOON, marks={}, written=lambda: None)
+    setup.recorder.trades(trades([1]).select(["symbol"]), now_ns=NOON, marks={}, size=1, written=lambda _: None)
     setup.ears.wait_for("gone")
     close(setup)
     assert "UsageError" in setup.ears.heard[0][1]
@@ -409,7 +655,7 @@ def test_what_is_held_is_written_later_and_in_its_order(made: Callable[..., Setu
     setup.recorder.let_go()
     setup.trades(4)
     setup.flushed()
-    assert setup.written == [1, 2, 3, 4]
+    assert len(setup.written) == 4
     close(setup)
     assert setup.ids() == [1, 2, 3, 4]
 

@@ -297,8 +297,8 @@ DEFECTS: Final = (
     Defect(
         name="bytes are let go before they are in the journal",
         path="collect/intake.py",
-        old="written=lambda: self._release(size)",
-        new="written=self._inbox.release(size) or (lambda: None)",
+        old="size=size, written=self._release",
+        new="size=size, written=self._inbox.release(size) or (lambda _: None)",
         tests=("collect/test_intake.py",),
     ),
     Defect(
@@ -399,8 +399,8 @@ DEFECTS: Final = (
     Defect(
         name="the receive path waits for the disk",
         path="collect/recorder.py",
-        old="        self.in_turn(lambda: self._check(self._append_in.submit(job, *args)))\n",
-        new="        self.in_turn(job, *args)\n",
+        old="            self._check(self._append_in.submit(self._write_waiting))\n",
+        new="            self._write_waiting()\n",
         tests=("collect/test_recorder.py::test_a_disk_that_hangs_keeps_nobody_waiting",),
     ),
     Defect(
@@ -413,9 +413,58 @@ DEFECTS: Final = (
     Defect(
         name="rows wait for the seal of the segment before them",
         path="collect/recorder.py",
-        old="        self._check(self._seal_in.submit(self._seal, segment))\n",
-        new="        self._seal(segment)\n",
+        old="        self._check(self._seal_in.submit(self._sealing.finished, segment))\n",
+        new="        self._sealing.finished(segment)\n",
         tests=("collect/test_recorder.py::test_slow_sealing_delays_no_append",),
+    ),
+    Defect(
+        name="a disk that is away is taken for a capture that is gone",
+        path="collect/trying.py",
+        old="        except OSError:\n            return False\n",
+        new="        except OSError:\n            return True\n",
+        tests=("collect/test_recorder.py::test_a_disk_that_is_away_altogether_is_no_capture_that_is_gone",),
+    ),
+    Defect(
+        name="rows that a defect kept from being written are not counted",
+        path="collect/recorder.py",
+        old="            if not written:  # whatever the reason, a defect included\n",
+        new="            if not written and self._giving_up.is_set():\n",
+        tests=("collect/test_recorder.py::test_whatever_ends_the_writing_of_rows_they_are_counted_and_let_go",),
+    ),
+    Defect(
+        name="each batch that waits for a full disk waits alone",
+        path="collect/waiting.py",
+        old="turn.rows + batch.num_rows <= _JOINED and",
+        new="turn.rows + batch.num_rows <= 0 and",
+        tests=("collect/test_waiting.py::test_batches_that_wait_are_written_together_and_told_of_together",),
+    ),
+    Defect(
+        name="a row that came later is written before an event",
+        path="collect/waiting.py",
+        old="            if turn.table in {TableName.TRADES, TableName.EVENTS}:\n",
+        new="            if turn.table is TableName.TRADES:\n",
+        tests=("collect/test_waiting.py::test_nothing_is_lost_or_doubled_and_trades_and_events_keep_their_order",),
+    ),
+    Defect(
+        name="ticks pile up before a disk that is slow to sync",
+        path="collect/recorder.py",
+        old="        if not self._tick_waits:\n",
+        new="        if not self._closed:\n",
+        tests=("collect/test_recorder.py::test_no_more_than_one_tick_waits_for_a_disk_that_is_slow_to_sync",),
+    ),
+    Defect(
+        name="each finished segment tries all that could not be sealed",
+        path="collect/sealing.py",
+        old="                refused.add(segment.table)\n",
+        new="",
+        tests=("collect/test_recorder.py::test_a_folder_that_takes_no_seal_is_told_once_and_asked_once_a_segment",),
+    ),
+    Defect(
+        name="one segment that cannot be sealed keeps the others from it",
+        path="collect/sealing.py",
+        old="                self.unsealed.remove(segment)\n                self.unsealed.append(segment)\n",
+        new="",
+        tests=("collect/test_recorder.py::test_a_segment_that_cannot_be_sealed_keeps_no_other_from_it",),
     ),
     # -- the disk -----------------------------------------------------------------------------------------------
     Defect(

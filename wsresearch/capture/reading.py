@@ -22,7 +22,7 @@ from wsresearch.capture.layout import Layout, Segment
 from wsresearch.capture.parquet import regroup
 from wsresearch.schema import TIME_COLUMN
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "batches_of"]
 
 _NS_A_DAY: Final = 86_400 * 10**9
 _DAY_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
@@ -121,9 +121,15 @@ class Reading:
             yield piece
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        while found := self._follower.poll(max_rows=_ROWS_AT_ONCE):
+        for batch in batches_of(self._follower):
             self._on_step()
-            yield from pa.Table.from_batches(found).combine_chunks().to_batches()
+            yield batch
+
+
+def batches_of(follower: Follower) -> Iterator[pa.RecordBatch]:
+    """Yield what a journal has verified and was not read yet, small batches put together."""
+    while found := follower.poll(max_rows=_ROWS_AT_ONCE):
+        yield from pa.Table.from_batches(found).combine_chunks().to_batches()
 
 
 def _dates(time: pa.ChunkedArray) -> set[Date]:

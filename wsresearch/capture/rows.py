@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from wsresearch.capture.guard import check_guard
 from wsresearch.capture.journal import RECORD_BYTES, Follower, Record, read_index
+from wsresearch.capture.reading import batches_of
 from wsresearch.capture.scan import Place, find
 from wsresearch.capture.sealed import chosen, columns_of, read_footer, read_sealed
 from wsresearch.capture.window import EVER, Window
@@ -120,7 +121,7 @@ def segment_rows(
                     now.parquet, now.segment, columns=columns, window=window, symbols=symbols, encoded=encoded
                 )
             with Follower(layout, now.segment) as follower:
-                table = pa.Table.from_batches(follower.poll(), SCHEMAS[name]).combine_chunks()
+                table = pa.Table.from_batches(batches_of(follower), SCHEMAS[name]).combine_chunks()
                 refuse_unread(layout, follower)
             return chosen(table, name, window=window, symbols=symbols).select(schema.names).cast(schema)
         except FileNotFoundError:

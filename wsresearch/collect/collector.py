@@ -207,7 +207,7 @@ class Collector:
 
     # -- the recorder's troubles, told from its threads -----------------------------------------------------------
 
-    def disk_fails(self, what: str) -> None:  # noqa: D102 - see `wsresearch.collect.recorder.Trouble`
+    def disk_fails(self, what: str) -> None:  # noqa: D102 - see `wsresearch.collect.trying.Trouble`
         self._held.trouble(what)
         self._chronicle.disk_fails = True
         self._from_thread(self._note_error, Cause.DISK, f"writing fails and is being tried again: {what}")

@@ -144,7 +144,7 @@ class Intake:
         self._count(batch, admitted.batch.num_rows, admitted.duplicates, last_ns)
         if admitted.batch.num_rows:
             self._recorder.trades(
-                admitted.batch, now_ns=last_ns, marks=self._ledger.marks, written=lambda: self._release(size)
+                admitted.batch, now_ns=last_ns, marks=admitted.marks, size=size, written=self._release
             )
         else:
             self._inbox.release(size)

@@ -17,19 +17,20 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from wsresearch.capture.disk import REAL_DISK, Disk
 from wsresearch.capture.layout import Layout, Segment
-from wsresearch.capture.seal import SealCutShort, seal
+from wsresearch.capture.seal import SealCutShort
 from wsresearch.capture.writer import AppendError, CaptureWriter, Rotation
-from wsresearch.collect.memory import give_back
-from wsresearch.errors import CaptureError
+from wsresearch.collect.sealing import Sealing
+from wsresearch.collect.trying import Trouble, Trying
+from wsresearch.collect.waiting import Row, Trades, Waiting, batch_of
 from wsresearch.safetext import safe
-from wsresearch.schema import SCHEMAS, TableName
+from wsresearch.schema import TableName
 
 __all__ = ["HELD", "MARKS_KEY", "NUMBERS_KEY", "TOTALS_KEY", "Immediately", "Recorder", "Trouble"]
 
@@ -49,25 +50,7 @@ HELD: Final = 0.002
 """Seconds that what is written is held after a loss: enough for an attempt on this machine to have opened, as
 ``benchmarks.recovery`` measures, and no more, for a kill in this time loses what is held."""
 
-_RETRY_AFTER: Final = 0.25
-_STRUCTS: Final = {table: pa.struct(list(schema)) for table, schema in SCHEMAS.items()}
 _TOTALLED: Final = ("messages", "trades", "bytes", "rejected", "dropped")
-
-
-class Trouble(Protocol):
-    """Hears what happens to the disk; called from the recorder's threads."""
-
-    def disk_fails(self, what: str) -> None:
-        """Writing has begun to fail; it is being tried again."""
-
-    def disk_works(self) -> None:
-        """Writing works again."""
-
-    def left_over(self, what: str) -> None:
-        """What could not be finished stays as it is and is read there; the next start finishes it at the latest."""
-
-    def disk_is_gone(self, what: str) -> None:
-        """The capture directory is not there any more; nothing more can be written."""
 
 
 class Immediately(Executor):
@@ -107,8 +90,6 @@ class Recorder:
     ----------
     unwritten_rows
         Rows that had to be given up when the run ended while the disk failed.
-    unsealed
-        Segments that are finished and not sealed yet; once closed, those that the next start will seal.
     """
 
     def __init__(
@@ -124,8 +105,10 @@ class Recorder:
     ) -> None:
         self._layout = Layout(root)
         self._trouble = trouble
+        self._waiting = Waiting()
         self._marks = dict(marks)
         self._marks_to_be: Mapping[str, int] = {}
+        self._rows_to_be: list[Row] = []
         self._numbers = dict(numbers)
         self._standing: Mapping[str, Any] = {}
         self._totals = {"run": numbers["run"], **dict.fromkeys(_TOTALLED, 0)}
@@ -135,12 +118,14 @@ class Recorder:
         )
         self._disk = disk
         self._samples: int | None = None
+        self._ticked_ns = 0
+        self._tick_waits = False
         self._giving_up = threading.Event()
         self._leaving = threading.Event()
+        self._closing = False
         self._closed = False
-        self._failing = False
-        self._gone = False
-        self.unsealed: list[Segment] = []
+        self._trying = Trying(self._layout, trouble=trouble, giving_up=self._giving_up)
+        self._sealing = Sealing(self._layout, disk=disk, on_step=self._still_time, failed=self._not_sealed)
         self._jobs: set[Future[Any]] = set()
         self._held: deque[Callable[[], None]] | None = None
         self.unwritten_rows = 0
@@ -159,52 +144,56 @@ class Recorder:
         *,
         now_ns: int,
         marks: Mapping[str, int],
-        written: Callable[[], None],
+        size: int,
+        written: Callable[[int], None],
     ) -> None:
-        """Append trades; ``marks`` are the ledger's after this batch, ``written`` is called from the thread."""
+        """Append trades.
 
-        def append() -> None:
-            self._marks_to_be = marks
-            if self._append(TableName.TRADES, batch, now_ns):
-                self._marks.update(marks)
-            written()
-
-        self._in_order(append)
+        Parameters
+        ----------
+        batch
+            At least one row.
+        now_ns
+            Wall time, by which segments age.
+        marks
+            The ledger's after this batch, at least of the symbols in it.
+        size
+            What the batch counts for in the inbox.
+        written
+            Called from the thread when rows are in the journal, or were given up, with the ``size`` of all batches
+            that were written together; each is told of once.
+        """
+        self._in_order(self._waiting.put_trades, batch, now_ns=now_ns, marks=marks, size=size, written=written)
 
     def event(self, row: Mapping[str, Any], *, now_ns: int, standing: Mapping[str, Any]) -> None:
         """Append one event row; it is flushed at once. ``standing`` is how the run stands after it, plain JSON."""
-
-        def append() -> None:
-            if self._append(TableName.EVENTS, _one_row(row, TableName.EVENTS), now_ns):
-                self._numbers = {name: max(last, row[name]) for name, last in self._numbers.items()}
-                self._standing = standing
-
-        self._in_order(append)
+        self._in_order(self._waiting.put_row, Row(TableName.EVENTS, row, now_ns, standing))
 
     def stats(self, row: Mapping[str, Any], *, now_ns: int) -> None:
         """Append one stats row."""
-
-        def append() -> None:
-            if self._append(TableName.STATS, _one_row(row, TableName.STATS), now_ns):
-                for name in _TOTALLED:
-                    self._totals[name] += row[name]
-
-        self._in_order(append)
+        self._in_order(self._waiting.put_row, Row(TableName.STATS, row, now_ns, None))
 
     def sample(self, kind: str, raw: bytes, *, run: int, recv_ns: int) -> None:
         """Keep a rejected message in quarantine, as one line of JSON."""
         line = json.dumps({"kind": kind, "recv_ns": recv_ns, "raw": raw.decode("utf-8", "backslashreplace")})
         name = f"rejects-run-{run:06d}"
-        self._in_order(self._persist, lambda: self._keep_sample(name, line.encode() + b"\n"))
+        keep = functools.partial(self._keep_sample, name, line.encode() + b"\n")
+        self._in_order(self._waiting.put_call, functools.partial(self._trying.persist, keep))
 
     def every_second(self, *, now_ns: int) -> None:
-        """Rotate what is old enough and make the journals safe against power loss."""
+        """Rotate what is old enough and make the journals safe against power loss.
 
-        def tick_and_sync() -> None:
-            self._writer.tick(now_ns)
-            self._writer.sync()
+        A disk that is slow to do so is not asked again while it has yet to begin.
+        """
+        self._ticked_ns = now_ns
+        if not self._tick_waits:
+            self._tick_waits = True
+            self._in_order(self._waiting.put_call, self._tick)
 
-        self._in_order(self._persist, tick_and_sync)
+    @property
+    def unsealed(self) -> list[Segment]:
+        """Segments that are finished and not sealed yet; once closed, those that the next start will seal."""
+        return self._sealing.unsealed
 
     def hold(self) -> None:
         """Let what is to be written from now on wait for :meth:`let_go`.
@@ -241,13 +230,14 @@ class Recorder:
             Seconds after which no more is sealed: what is left stands in ``unsealed`` and is read from its journals.
         """
         self.let_go()
+        self._closing = True
         loop = asyncio.get_running_loop()
         limits = (loop.call_later(patience, self._giving_up.set), loop.call_later(sealing, self._leaving.set))
         try:
             await asyncio.wrap_future(self._append_in.submit(lambda: None))
             self._closed = True
             await asyncio.wrap_future(self._append_in.submit(self._close_writer))
-            await asyncio.wrap_future(self._seal_in.submit(self._seal_rest))
+            await asyncio.wrap_future(self._seal_in.submit(self._sealing.seal_rest))
         finally:
             for limit in limits:
                 limit.cancel()
@@ -261,6 +251,58 @@ class Recorder:
 
     # -- in the journal thread ------------------------------------------------------------------------------------
 
+    def _write_waiting(self) -> None:
+        """Write until nothing waits any more."""
+        while (what := self._waiting.take()) is not None:
+            try:
+                if isinstance(what, list):
+                    self._write_rows(what)
+                elif isinstance(what, tuple):
+                    self._write_trades(*what)
+                else:
+                    what()
+            except Exception as exc:  # noqa: BLE001 - told, and must not cost what waits behind it
+                self._defect(exc)
+
+    def _write_trades(self, trades: Trades, batch: pa.RecordBatch) -> None:
+        self._marks_to_be = trades.marks
+        try:
+            if self._append(TableName.TRADES, batch, trades.now_ns):
+                self._marks.update(trades.marks)
+        finally:
+            trades.written(trades.size)
+
+    def _write_rows(self, rows: list[Row]) -> None:
+        self._rows_to_be = rows
+        table, now_ns = rows[0].table, rows[-1].now_ns
+        try:
+            batch = batch_of(rows)
+        except Exception:
+            self.unwritten_rows += len(rows)
+            raise
+        if self._append(table, batch, now_ns):
+            self._note_written(len(rows))
+
+    def _note_written(self, count: int) -> None:
+        """Note what a segment that begins after so many of the rows must know of them."""
+        for row in self._rows_to_be[:count]:
+            if row.standing is None:
+                for name in _TOTALLED:
+                    self._totals[name] += row.columns[name]
+            else:
+                self._numbers = {name: max(last, row.columns[name]) for name, last in self._numbers.items()}
+                self._standing = row.standing
+        del self._rows_to_be[:count]
+
+    def _tick(self) -> None:
+        self._tick_waits = False
+        if not self._closing:  # which does the same for good
+            self._trying.persist(self._rotate_and_sync)
+
+    def _rotate_and_sync(self) -> None:
+        self._writer.tick(self._ticked_ns)
+        self._writer.sync()
+
     def _append(self, table: TableName, batch: pa.RecordBatch, now_ns: int) -> bool:
         """Append a batch, each row once however often the disk refuses; False if rows had to be given up."""
         rest = batch
@@ -273,33 +315,13 @@ class Recorder:
                 rest = exc.remaining
                 raise
 
-        if self._persist(append_rest):
-            return True
-        self.unwritten_rows += rest.num_rows
-        return False
-
-    def _persist(self, write: Callable[[], None]) -> bool:
-        """Write, and try again while the disk fails; False if it was given up."""
-        while True:
-            try:
-                write()
-            except OSError as exc:
-                if not self._layout.identity.exists():
-                    if not self._gone:
-                        self._gone = True
-                        self._trouble.disk_is_gone(safe(f"{str(self._layout.root)!r} is no capture any more: {exc}"))
-                    return False
-                if not self._failing:
-                    self._failing = True
-                    _log.warning("writing fails, trying again: %s", exc)
-                    self._trouble.disk_fails(safe(f"{exc.strerror or exc}"))
-                if self._giving_up.wait(_RETRY_AFTER):
-                    return False
-            else:
-                if self._failing:
-                    self._failing = False
-                    self._trouble.disk_works()
-                return True
+        written = False
+        try:
+            written = self._trying.persist(append_rest)
+        finally:
+            if not written:  # whatever the reason, a defect included
+                self.unwritten_rows += rest.num_rows
+        return written
 
     def _keep_sample(self, name: str, line: bytes) -> None:
         if self._samples is None:
@@ -327,8 +349,9 @@ class Recorder:
         return {TOTALS_KEY: json.dumps(self._totals).encode()}
 
     def _split(self, table: TableName, recorded: pa.RecordBatch) -> None:
-        """Raise the marks to what a batch has left in a segment that ends within it."""
+        """Note what a batch has left in a segment that ends within it; of trades, raise the marks to that."""
         if table is not TableName.TRADES:
+            self._note_written(recorded.num_rows)
             return
         rows = pa.table([recorded.column("symbol"), recorded.column("trade_id")], ["symbol", "trade_id"])
         for symbol in rows["symbol"].unique().to_pylist():
@@ -339,41 +362,28 @@ class Recorder:
                 self._marks[symbol] = high
 
     def _finished(self, segment: Segment) -> None:
-        self._check(self._seal_in.submit(self._seal, segment))
+        self._check(self._seal_in.submit(self._sealing.finished, segment))
 
     # -- in the sealing thread ------------------------------------------------------------------------------------
-
-    def _seal(self, segment: Segment) -> None:
-        self.unsealed.append(segment)
-        self._seal_rest()
-
-    def _seal_rest(self) -> None:
-        """Seal what is finished; what the disk does not take is tried again with the next segment."""
-        for segment in list(self.unsealed):
-            try:
-                seal(self._layout, segment, disk=self._disk, on_step=self._still_time)
-            except SealCutShort:
-                return
-            except (OSError, CaptureError) as exc:
-                # The journal stays where it is, readers read it there, and the next start seals it at the latest.
-                why = (isinstance(exc, OSError) and exc.strerror) or exc
-                _log.warning("%s could not be sealed yet: %s", segment, why)
-                self._trouble.left_over(safe(f"sealing {segment} fails and will be tried again: {why}"))
-            else:
-                self.unsealed.remove(segment)
-                give_back()
 
     def _still_time(self) -> None:
         if self._leaving.is_set():
             raise SealCutShort
 
+    def _not_sealed(self, what: str) -> None:
+        self._trouble.left_over(safe(what))
+
     # -- defects must not hide in a future ------------------------------------------------------------------------
 
-    def _in_order(self, job: Callable[..., Any], *args: Any) -> None:
+    def _in_order(self, put: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
         if self._closed:
             # Only news of a seal that failed can come so late; the log has it, and the next start tells it again.
             return
-        self.in_turn(lambda: self._check(self._append_in.submit(job, *args)))
+        self.in_turn(self._put, put, *args, **kwargs)
+
+    def _put(self, put: Callable[..., bool], *args: Any, **kwargs: Any) -> None:
+        if put(*args, **kwargs):
+            self._check(self._append_in.submit(self._write_waiting))
 
     def _check(self, future: Future[Any]) -> None:
         self._jobs.add(future)
@@ -382,10 +392,8 @@ class Recorder:
     def _checked(self, future: Future[Any]) -> None:
         self._jobs.discard(future)
         if (exc := future.exception()) is not None:
-            _log.error("the recorder has a defect", exc_info=exc)
-            self._trouble.disk_is_gone(safe(f"{type(exc).__name__}: {exc}"))
+            self._defect(exc)
 
-
-def _one_row(row: Mapping[str, Any], table: TableName) -> pa.RecordBatch:
-    """Return a batch of one row; by way of a struct it costs a tenth of `RecordBatch.from_pylist` [measured]."""
-    return pa.RecordBatch.from_struct_array(pa.array([dict(row)], _STRUCTS[table]))
+    def _defect(self, exc: BaseException) -> None:
+        _log.error("the recorder has a defect", exc_info=exc)
+        self._trouble.disk_is_gone(safe(f"{type(exc).__name__}: {exc}"))

@@ -12,7 +12,7 @@ Four rules keep one strange row from doing harm:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -86,6 +86,8 @@ class Admitted:
         Ids that turned out missing, and ids of earlier holes that arrived after all.
     restarts
         Where ids began anew: no hole can be told across that point.
+    marks
+        What :attr:`Ledger.marks` says now of each symbol for which it may say something new.
     """
 
     batch: pa.RecordBatch
@@ -93,6 +95,7 @@ class Admitted:
     holes: list[Span]
     filled: list[Span]
     restarts: list[Restart]
+    marks: dict[str, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,6 +151,7 @@ class Ledger:
 
     def __init__(self, marks: Mapping[str, int] | None = None) -> None:
         self._symbols: dict[str, _Symbol] = {}
+        self._excused: set[str] = set()
         for symbol, high in (marks or {}).items():
             seen = IdSet([(high, high)])
             self._symbols[symbol] = _Symbol(name=symbol, seen=seen, high=high, before_this_run=True, complete=False)
@@ -155,7 +159,7 @@ class Ledger:
     @property
     def marks(self) -> dict[str, int]:
         """Highest believed id of each symbol; those spent without a trade right behind it go with it."""
-        return {symbol: known.mark for symbol, known in self._symbols.items() if known.mark is not None}
+        return self._marks(self._symbols)
 
     def seen(self, symbol: str) -> list[tuple[int, int]]:
         """Intervals of the ids of a symbol that are remembered as stored."""
@@ -175,6 +179,7 @@ class Ledger:
     def excuse(self, symbol: str, first: int, last: int) -> None:
         """Note ids ``first..last`` that the venue spent without a trade: their absence is no hole."""
         self._of(symbol).excused.add(first, last)
+        self._excused.add(symbol)
 
     def admit(self, batch: pa.RecordBatch, *, connection: int) -> Admitted:
         """Sort the rows of a batch into new ones and duplicates, and say what is missing.
@@ -216,7 +221,13 @@ class Ledger:
             holes=outcome.holes(),
             filled=outcome.filled,
             restarts=outcome.restarts,
+            # Ids that were spent without a trade move a mark although no row of their symbol comes.
+            marks=self._marks({known.name for known in symbols} | self._excused),
         )
+
+    def _marks(self, names: Iterable[str]) -> dict[str, int]:
+        known = map(self._symbols.__getitem__, names)
+        return {each.name: each.mark for each in known if each.mark is not None}
 
     def _of(self, symbol: str) -> _Symbol:
         if symbol not in self._symbols:
