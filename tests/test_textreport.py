@@ -76,16 +76,28 @@ def test_who_lost_what(losses: dict[str, int] | None, line: str) -> None:
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        ({"recommended": None, "watched": 12.0}, "idle timeout: none can be recommended on 12 s of traffic"),
+        (
+            {"recommended": None, "watched": 12.0, "why": "it takes 24 h to tell a rate of 1 false alarm a day"},
+            (
+                "idle timeout: none can be recommended on 12 s of traffic: "
+                "it takes 24 h to tell a rate of 1 false alarm a day"
+            ),
+        ),
         (
             {"recommended": 7.0, "measured": True, "watched": 4 * 86_400.0, "per_day_most": 0.7489},
             "idle timeout: 7 s, at most 0.75 false alarms a day on 96 h of traffic",
         ),
         (
-            {"recommended": 10.0, "watched": 650.4, "per_day_most": 397.9, "per_day_fitted_most": 0.395},
+            {
+                "recommended": 10.0,
+                "watched": 108_000.0,
+                "per_day_most": 2.396,
+                "per_day_fitted": 0.0213,
+                "per_day_fitted_most": 0.395,
+            },
             (
-                "idle timeout: 10 s, at most 0.4 false alarms a day by a law fitted to the longest silences; "
-                "650 s of traffic alone bound them by 398 a day"
+                "idle timeout: 10 s, for which a law fitted to the longest silences foretells 0.021 to 0.4 false "
+                "alarms a day; none came in 30 h of traffic, which by itself allows up to 2.4 a day"
             ),
         ),
     ],

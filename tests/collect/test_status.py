@@ -358,7 +358,7 @@ def test_what_is_counted_is_said_to_be_of_the_run() -> None:
 
 
 def test_a_stop_is_told_in_the_words_of_the_run(root: Path) -> None:
-    """A duration that is over was nobody's request; programs still read the cause `stop`, and foreign words are safe."""
+    """A duration that is over was nobody's request; programs still read the cause `stop`; foreign words are safe."""
     story = Story(root)
     story.tell(EventKind.RUN_STARTED).tell(EventKind.OPENED).at(4)
     story.tell(EventKind.STOPPED, cause=Cause.STOP, detail="the duration of 4 s is over").end()

@@ -220,8 +220,8 @@ def status_after(
     ----------
     rows
         Events, newest first, with the columns ``time`` (a ``datetime``), ``run, connection, attempt, kind, cause,
-        detail, delay``. No more are taken than it needs: back to the one that began the present state, and to the one that
-        says why the last connection ended or that this is mended.
+        detail, delay``. No more are taken than it needs: back to the one that began the present state, and to the one
+        that says why the last connection ended or that this is mended.
     holder
         Who holds the lock.
     totals, holes
