@@ -171,7 +171,10 @@ def test_json_is_one_document_with_the_promised_keys(capture: Path, capsys: pyte
     assert set(verified["symbols"]["BTCUSDT"]) == {"first_id", "last_id", "rows", "missing"}
     assert main(["report", str(capture), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert set(report) == {"outages", "connections", "trades", "losses", "idle_timeout", "pruned"}
+    assert set(report) == {
+        *("outages", "connections", "trades", "losses", "idle_timeout", "pruned"),
+        *("starts", "symbols", "without_data", "lived"),
+    }
     assert report["trades"] == status["trades"]
 
 
