@@ -9,7 +9,7 @@ import pytest
 
 from tests.study.eventlog import EventLog
 from wsresearch.study import STALENESS, outages
-from wsresearch.textreport import idle_timeout_line, loss_line, outage_table
+from wsresearch.textreport import idle_timeout_line, loss_line, outage_table, silent_lines
 
 NOTHING = dict.fromkeys(
     ("missing", "wire", "queue", "parser", "venue", "stop", "dropped", "rejected"), 0
@@ -71,6 +71,18 @@ def test_text_from_elsewhere_cannot_steer_the_terminal() -> None:
 def test_who_lost_what(losses: dict[str, int] | None, line: str) -> None:
     """Who lost nothing is not named; drops that cost nothing are."""
     assert loss_line(None if losses is None else NOTHING | losses) == line
+
+
+def test_symbols_without_a_trade_are_named_but_not_without_end() -> None:
+    """Ten lines, then a count; no question where no connection was open, and none of what was removed on purpose."""
+    symbols = {f"S{number}": {"trades": 0, "removed": 0} for number in range(13)}
+    symbols |= {"A": {"trades": 1, "removed": 0}, "B": {"trades": 0, "removed": 9}}
+    lines = silent_lines({"symbols": symbols, "connections": 2})
+    assert lines[0] == "S0: no trade, ever: is the symbol right?"
+    assert (len(lines), lines[-1]) == (11, "3 more symbols: no trade, ever")
+    assert silent_lines({"symbols": symbols, "connections": 0})[0] == "S0: no trade, ever"
+    foreign = {"\x1b[31mred\nline": {"trades": 0, "removed": 0}}
+    assert silent_lines({"symbols": foreign, "connections": 0}) == ["red line: no trade, ever"]
 
 
 @pytest.mark.parametrize(

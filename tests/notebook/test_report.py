@@ -189,20 +189,20 @@ def test_a_capture_that_never_received_anything_is_not_reported_as_flawless() ->
     """All of its time is without data, it is said in red why, and that nobody knows what is missing."""
     log = EventLog()
     log.start()
-    for _ in range(9):
+    for _ in range(10):
         log.try_to_open(10.0)
         log.failed(0.5, detail="nobody there")
     log.add("gave_up", cause="refused")
     page = Elements(report_html(log.table(), trades_count=0))
     words = " ".join(page.words)
-    assert "1 min 35 s without data, 100 % of 1 min 35 s" in words
+    assert "1 min 45 s without data, 100 % of 1 min 45 s" in words
     assert "unknown ids missing" in words
     assert "There was none: one begins with the last message of a connection, and no message ever came." in words
-    told = "run 1 never connected, in 1 min 35 s: 9 attempts, 9 failed, the last because the server refused the "
+    told = "run 1 never connected, in 1 min 45 s: 10 attempts, 10 failed, the last because the server refused the "
     assert told + "connection (nobody there); then it gave up" in words
     assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
     alts = [str(each["alt"]) for tag, each in page.elements if tag == "img"]
-    assert alts[0].startswith("Never connected: 1 min 35 s without data, 9 failed attempts. run 1 never connected")
+    assert alts[0].startswith("Never connected: 1 min 45 s without data, 10 failed attempts. run 1 never connected")
 
 
 def test_a_hard_start_counts_and_is_told() -> None:

@@ -48,6 +48,7 @@ _STEPS: Final = frozenset(
 )
 """Rows that end a step, and say how long it took."""
 
+_FIRST, _SILENCE = (STARTS.names.index(name) - 1 for name in ("first_message", "silence"))
 _FAILURES: Final = frozenset({EventKind.ATTEMPT_FAILED, EventKind.LOST})
 _TRYING: Final = frozenset({EventKind.RUN_STARTED, EventKind.BACKOFF, *_STEPS})
 
@@ -97,7 +98,11 @@ def starts(events: Any, *, stats: Any | None = None, until: int | None = None) -
         sign = mine[-1].time
         if ended in {None, "killed"}:
             sign = max(sign, signs.get(run, 0), (until or 0) if last else 0)
-        found.append((run, *_start(mine, sign), ended, seconds_between(mine[0].time, sign)))
+        start = _start(mine, sign)
+        lived = seconds_between(mine[0].time, sign)
+        if start[_FIRST] is None:  # all of it, by the same clock
+            lived = start[_SILENCE]
+        found.append((run, *start, ended, lived))
     return as_table(found, STARTS)
 
 
@@ -110,6 +115,9 @@ def _start(rows: list[Event], sign: int) -> tuple[Any, ...]:
     for row in _before_the_first(rows):
         if row.kind in counts:
             counts[EventKind(row.kind)] += 1
+        if row.kind == EventKind.BACKOFF and mark == began:
+            silence += seconds_between(mark, row.time)  # the first wait counts from here
+            mark = row.time
         if row.kind in _FAILURES:
             why = (row.cause, row.detail)
         if row.kind in _STEPS:
