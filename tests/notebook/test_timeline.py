@@ -154,8 +154,8 @@ def test_a_capture_that_never_connected_is_no_capture_without_outage() -> None:
     ax = timeline(_refused("gave_up").table())
     assert title(ax) == "Never connected: 30.0 s without data, 3 failed attempts"
     assert more(ax) == (
-        "run 1 never connected, in 30.0 s: 3 attempts, 3 failed, the last because the server refused the connection; "
-        "then it gave up"
+        "run 1 never connected in 30.0 s and gave up: 3 attempts, 3 failed, the last because the server refused the "
+        "connection"
     )
     assert title(timeline(_refused(None).table())) == "Not connected yet: 30.0 s without data, 3 failed attempts"
     log = _refused(None)

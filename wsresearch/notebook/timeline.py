@@ -23,7 +23,7 @@ from wsresearch.study.starts import starts
 
 __all__ = ["timeline"]
 
-_LINE: Final = 150
+_LINE: Final = 118
 """Characters that have room below the title."""
 
 

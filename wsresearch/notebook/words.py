@@ -87,10 +87,11 @@ def cause_labels(causes: Sequence[str | None]) -> list[str]:
 
 _ENDS: Final[Mapping[str | None, str]] = MappingProxyType(
     {
-        "stopped": "then it was stopped",
-        "gave_up": "then it gave up",
-        "failed": "then it failed for good",
-        "killed": "then it was killed",
+        "stopped": " and was stopped",
+        "gave_up": " and gave up",
+        "failed": " and failed for good",
+        "killed": " and was killed",
+        None: " so far",
     }
 )
 
@@ -111,13 +112,13 @@ def hard_start(row: Mapping[str, Any]) -> str | None:
     if delivered and not failed and opened <= 1 and row["silence"] < _LONG:
         return None
     told = counted(tries, "attempt") + (f", {failed:,} failed" if failed else "")
+    what = "received no market data" if opened else "never connected" if row["ended"] else "has not connected"
     if delivered:
         told = f"run {row['run']} waited {long} for its first message: {told}"
-    elif opened:
-        told = f"run {row['run']} was connected and never received market data, in {long}: {told}, {opened:,} opened"
     else:
-        told = f"run {row['run']} never connected, in {long}: {told}"
+        told = f"run {row['run']} {what} in {long}{_ENDS.get(row['ended'], '')}: {told}"
+        told += f", {opened:,} opened" if opened else ""
     if row["cause"] is not None:
         known = in_words(Cause(row["cause"])) if row["cause"] in set(Cause) else safe(row["cause"])
         told += f", the last because {known}" + (f" ({safe(row['detail'])})" if row["detail"] else "")
-    return told if delivered else f"{told}; {_ENDS.get(row['ended'], 'it was still trying')}"
+    return told
