@@ -327,7 +327,10 @@ def test_pandas_gets_floats_or_exact_decimals(capture: wr.Capture) -> None:
 def test_the_report_has_the_promised_keys(capture: wr.Capture) -> None:
     """What `wsresearch report --json` prints is what Python gets."""
     document = capture.report()
-    assert set(document) == {"outages", "connections", "trades", "losses", "idle_timeout", "pruned"}
+    assert set(document) == {
+        *("outages", "connections", "trades", "losses", "idle_timeout", "pruned"),
+        *("starts", "symbols", "without_data", "lived"),
+    }
     assert document["trades"] == capture.trades().num_rows
     [outage] = document["outages"]
     assert set(outage) == {

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -181,7 +182,10 @@ def test_json_is_one_document_with_the_promised_keys(capture: Path, capsys: pyte
     assert set(verified["symbols"]["BTCUSDT"]) == {"first_id", "last_id", "rows", "missing"}
     assert main(["report", str(capture), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert set(report) == {"outages", "connections", "trades", "losses", "idle_timeout", "pruned"}
+    assert set(report) == {
+        *("outages", "connections", "trades", "losses", "idle_timeout", "pruned"),
+        *("starts", "symbols", "without_data", "lived"),
+    }
     assert report["trades"] == status["trades"]
 
 
@@ -207,6 +211,55 @@ def test_json_is_ascii_whatever_a_peer_called_its_symbols(tmp_path: Path, capsys
     assert said["status"]["cause"] == hostile
     assert main(["storm", "--clients", "10", "--outage", "1", "--json"]) == 0
     assert capsys.readouterr().out.isascii()
+
+
+def test_a_capture_that_never_connected_is_not_flawless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused three times, given up: report and verify say that and how long nothing came, not 'missing ids: 0'."""
+    root = str(tmp_path / "c")
+    policy = ["--policy", "constant", "--policy-arg", "delay=0.05", "--max-attempts", "2"]
+    assert main(["collect", "binance:btcusdt", "--out", root, "--url", "ws://127.0.0.1:1", *policy]) == 4
+    capsys.readouterr()
+    assert main(["report", root]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("no outages: one begins with the last message of a connection, and no message ever came\n")
+    assert re.search(
+        r"^run 1 never connected in .* and gave up: 3 attempts, 3 failed, the last because the server refused .*$",
+        text,
+        re.MULTILINE,
+    )
+    assert re.search(r"^without data: (\d.*) of \1 \(100 %\)$", text, re.MULTILINE)
+    for line in ("trades: 0 (BTCUSDT 0)", "BTCUSDT: no trade, ever", "missing ids: unknown, for no trade ever came"):
+        assert line in text.splitlines()
+    assert main(["report", root, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    [start_of_it] = told["starts"]
+    assert (start_of_it["delivered"], start_of_it["ended"], start_of_it["cause"]) == (False, "gave_up", "refused")
+    assert (start_of_it["attempts"], start_of_it["attempts_failed"]) == (3, 3)
+    assert told["without_data"] == told["lived"] == start_of_it["silence"] > 0.1
+    assert told["symbols"] == {"BTCUSDT": {"trades": 0, "removed": 0}}
+    assert main(["verify", root]) == 0
+    assert "note: BTCUSDT: no trade, ever, for no connection was ever opened" in capsys.readouterr().out
+
+
+def test_a_symbol_that_the_venue_never_delivers_is_told(
+    exchange: ExchangeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The venue says nothing of a name that it does not know: report, page and verify do."""
+    root, page = str(tmp_path / "c"), tmp_path / "report.html"
+    arguments = ["--out", root, "--url", exchange.url, "--duration", "1"]
+    assert main(["collect", "binance:btcusdt,dogeusdt", *arguments]) == 0
+    assert capsys.readouterr().out.endswith(" · the duration of 1 s is over\n")
+    assert main(["report", root, "--out", str(page)]) == 0
+    assert main(["report", root]) == 0
+    words = "DOGEUSDT: no trade, ever: is the symbol right?"
+    text = capsys.readouterr().out
+    assert words in text.splitlines()
+    assert re.search(r"^trades: ([\d,]+) \(BTCUSDT \1, DOGEUSDT 0\)$", text, re.MULTILINE)
+    assert words in page.read_text(encoding="utf-8")
+    assert main(["verify", root]) == 0
+    verified = capsys.readouterr().out
+    assert f"  note: {words}\n" in verified
+    assert verified.endswith("all is well\n")
 
 
 def test_the_report_is_one_file_without_script(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.study.eventlog import EventLog
 from wsresearch.study import STALENESS, outages
-from wsresearch.textreport import idle_timeout_line, loss_line, outage_table
+from wsresearch.textreport import idle_timeout_line, loss_line, outage_table, silent_lines
 
 NOTHING = dict.fromkeys(
     ("missing", "wire", "queue", "parser", "venue", "stop", "dropped", "rejected"), 0
@@ -73,19 +73,43 @@ def test_who_lost_what(losses: dict[str, int] | None, line: str) -> None:
     assert loss_line(None if losses is None else NOTHING | losses) == line
 
 
+def test_symbols_without_a_trade_are_named_but_not_without_end() -> None:
+    """Ten lines, then a count; no question where no connection was open, and none of what was removed on purpose."""
+    symbols = {f"S{number}": {"trades": 0, "removed": 0} for number in range(13)}
+    symbols |= {"A": {"trades": 1, "removed": 0}, "B": {"trades": 0, "removed": 9}}
+    lines = silent_lines({"symbols": symbols, "connections": 2})
+    assert lines[0] == "S0: no trade, ever: is the symbol right?"
+    assert (len(lines), lines[-1]) == (11, "3 more symbols: no trade, ever")
+    assert silent_lines({"symbols": symbols, "connections": 0})[0] == "S0: no trade, ever"
+    foreign = {"\x1b[31mred\nline": {"trades": 0, "removed": 0}}
+    assert silent_lines({"symbols": foreign, "connections": 0}) == ["red line: no trade, ever"]
+
+
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        ({"recommended": None, "watched": 12.0}, "idle timeout: none can be recommended on 12 s of traffic"),
+        (
+            {"recommended": None, "watched": 12.0, "why": "it takes 24 h to tell a rate of 1 false alarm a day"},
+            (
+                "idle timeout: none can be recommended on 12 s of traffic: "
+                "it takes 24 h to tell a rate of 1 false alarm a day"
+            ),
+        ),
         (
             {"recommended": 7.0, "measured": True, "watched": 4 * 86_400.0, "per_day_most": 0.7489},
             "idle timeout: 7 s, at most 0.75 false alarms a day on 96 h of traffic",
         ),
         (
-            {"recommended": 10.0, "watched": 650.4, "per_day_most": 397.9, "per_day_fitted_most": 0.395},
+            {
+                "recommended": 10.0,
+                "watched": 108_000.0,
+                "per_day_most": 2.396,
+                "per_day_fitted": 0.0213,
+                "per_day_fitted_most": 0.395,
+            },
             (
-                "idle timeout: 10 s, at most 0.4 false alarms a day by a law fitted to the longest silences; "
-                "650 s of traffic alone bound them by 398 a day"
+                "idle timeout: 10 s, for which a law fitted to the longest silences foretells 0.021 to 0.4 false "
+                "alarms a day; none came in 30 h of traffic, which by itself allows up to 2.4 a day"
             ),
         ),
     ],

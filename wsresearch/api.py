@@ -247,9 +247,7 @@ class Capture(Reader):
         longest = seconds(longer_than, "longer_than")
         return study.sweep(self.batches(columns=_SWEPT), longer_than=longest, outages=self.outages())
 
-    def staleness(
-        self, timeouts: Sequence[Span] | None = None, *, tolerated: float = 1.0, outages: pa.Table | None = None
-    ) -> Staleness:
+    def staleness(self, timeouts: Sequence[Span] | None = None, *, tolerated: float = 1.0) -> Staleness:
         """What each ``idle_timeout`` would have cost and saved, see :func:`wsresearch.study.staleness`."""
         from wsresearch import study
 
@@ -258,7 +256,7 @@ class Capture(Reader):
                 f"timeouts is {timeouts!r}: give several to compare, such as [10, 30, 60], or [{timeouts!r}]"
             )
         given = study.TIMEOUTS if timeouts is None else [seconds(each, "timeouts") for each in timeouts]
-        lost = self.since_pruned(self.outages() if outages is None else outages, "began")
+        lost = self.since_pruned(self.outages(), "began")
         swept = study.sweep(self.batches(columns=_SWEPT), outages=lost)
         return study.staleness(swept, lost, timeouts=given, tolerated=tolerated)
 
@@ -304,13 +302,19 @@ class Capture(Reader):
         """Return the document of ``wsresearch report --json``."""
         from wsresearch import study
 
-        lost, pruned = self.outages(), self.pruned()
+        lost, stats, pruned = self.outages(), self.stats(), self.pruned()
+        recent = self.since_pruned(lost, "began")
+        swept = study.sweep(self.batches(columns=_SWEPT), outages=recent)
         return {"pruned": None if pruned is None else pruned.as_json()} | study.report(
             self.events(),
             outages=lost,
             trades=self.totals().trades,
-            losses=study.balance(self.losses(), self.stats()) if self._numbered else None,
-            stale=self.staleness(outages=lost),
+            stats=stats,
+            symbols=self.identity.symbols,
+            swept=swept,
+            removed={} if pruned is None else {name: known.rows for name, known in pruned.symbols.items()},
+            losses=study.balance(self.losses(), stats) if self._numbered else None,
+            stale=study.staleness(swept, recent),
         )
 
     @property
@@ -352,20 +356,17 @@ class Capture(Reader):
         return snapshot(self.root)
 
     def report_text(self) -> str:
-        """Return the outages as a table for a terminal, who lost what is missing, and the recommended idle timeout."""
-        from wsresearch.textreport import idle_timeout_line, loss_line, outage_table
+        """Return for a terminal the outages as a table, what ran without data, who lost what, and an idle timeout."""
+        from wsresearch.textreport import report_text
 
-        document = self.report()
-        told = [loss_line(document["losses"]), idle_timeout_line(document["idle_timeout"])]
-        told += [str(pruned)] if (pruned := self.pruned()) else []
-        return "\n".join([outage_table(self.outages()), "", *told])
+        return report_text(self.report(), self.outages(), self.pruned())
 
     def report_html(self) -> str:
         """Return one self-contained HTML document with pictures and tables."""
         from wsresearch.notebook.gap_distribution import idle_timeout_of
         from wsresearch.notebook.inventory import Inventory
         from wsresearch.notebook.report import report_html
-        from wsresearch.textreport import facts
+        from wsresearch.textreport import facts, silent_lines
 
         document = self.report()
         identity, events, totals = self.identity, self.events(), self.totals()
@@ -377,5 +378,5 @@ class Capture(Reader):
             trades=self.trades(columns=["recv_time", "connection"]),
             stats=self.stats(),
             idle_timeout=idle_timeout_of(self),
-            missing=Inventory(self._layout).take(),
+            missing=[*silent_lines(document), *Inventory(self._layout).take()],
         )

@@ -230,10 +230,8 @@ def verify(directory: Directory, as_json: AsJson = False) -> int:
             f"{len(document['holes'])} holes"
         )
         for symbol, told in document["symbols"].items():
-            print(
-                f"  {safe(symbol)}: {told['rows']:,} rows, {told['missing']:,} missing ids "
-                f"({told['first_id']} to {told['last_id']})"
-            )
+            ids = f" ({told['first_id']} to {told['last_id']})" if told["first_id"] is not None else ""
+            print(f"  {safe(symbol)}: {told['rows']:,} rows, {told['missing']:,} missing ids{ids}")
         for note in result.notes:
             print(f"  note: {safe(note, limit=400)}")
         for problem in document["problems"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from wsresearch.notebook.words import counted, duration, hard_start, share
 from wsresearch.safetext import safe
 
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from wsresearch.capture.pruned import Pruned
     from wsresearch.capture.reader import Totals
 
-__all__ = ["comparison_table", "facts", "idle_timeout_line", "loss_line", "outage_table"]
+__all__ = ["comparison_table", "facts", "idle_timeout_line", "loss_line", "outage_table", "report_text", "silent_lines"]
 
 _Row = Mapping[str, Any]
+
+_NAMED: Final = 10
+"""Runs, or symbols, that get a line of their own."""
 
 _CAUSE: Final = 40
 """Characters; our own causes are shorter, and a longer one would push the numbers off the screen."""
@@ -63,10 +67,77 @@ def facts(
         "idle timeout": f"{identity.config.get('idle_timeout', '?')} s",
         "segments": totals.segments,
         "bytes on disk": f"{totals.size_bytes:,}",
-        "missing ids": loss_line(document["losses"]).removeprefix("missing ids: "),
+        "trades": _trades_line(document).removeprefix("trades: "),
+        "missing ids": _missing_line(document).removeprefix("missing ids: "),
         "recommended": idle_timeout_line(document["idle_timeout"]),
     }
     return told if pruned is None else told | {"removed on purpose": str(pruned)}
+
+
+def report_text(document: Mapping[str, Any], outages: pa.Table, pruned: Pruned | None) -> str:
+    """Return a whole report for a terminal.
+
+    Parameters
+    ----------
+    document
+        As :func:`wsresearch.study.report` returns it.
+    outages
+        As :func:`wsresearch.study.outages` returns them.
+    pruned
+        What was removed on purpose, None if nothing was.
+    """
+    table = outage_table(outages)
+    if not _received(document) and not outages.num_rows:
+        table = "no outages: one begins with the last message of a connection, and no message ever came"
+    without = f"{duration(document['without_data'])} of {duration(document['lived'])}"
+    return "\n".join(
+        [
+            table,
+            "",
+            *_start_lines(document),
+            f"without data: {without} ({share(document['without_data'], document['lived'])})",
+            _trades_line(document),
+            *silent_lines(document),
+            _missing_line(document),
+            idle_timeout_line(document["idle_timeout"]),
+            *([] if pruned is None else [str(pruned)]),
+        ]
+    )
+
+
+def _received(document: Mapping[str, Any]) -> bool:
+    """Whether any market data ever came."""
+    of_symbols = any(each["trades"] or each["removed"] for each in document["symbols"].values())
+    return of_symbols or any(row["delivered"] for row in document["starts"])
+
+
+def _start_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return a line for each run that had trouble to get its first message, the last ones if there are many."""
+    rows = [row | {"first_message": row["delivered"] or None} for row in document["starts"]]
+    lines = [line for row in rows if (line := hard_start(row)) is not None]
+    hidden = len(lines) - _NAMED
+    return [f"({counted(hidden, 'earlier run')} with such a start not shown)", *lines[hidden:]] if hidden > 0 else lines
+
+
+def _trades_line(document: Mapping[str, Any]) -> str:
+    """Return how many trades there are of each symbol that was to be collected."""
+    each = ", ".join(f"{safe(symbol)} {told['trades']:,}" for symbol, told in document["symbols"].items())
+    return f"trades: {document['trades']:,}" + (f" ({each})" if each else "")
+
+
+def silent_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return a line for each symbol of which nothing ever came: a venue says nothing of a symbol it does not know."""
+    silent = [safe(name) for name, told in document["symbols"].items() if not (told["trades"] or told["removed"])]
+    ask = ": is the symbol right?" if document["connections"] else ""
+    lines = [f"{name}: no trade, ever{ask}" for name in silent[:_NAMED]]
+    hidden = len(silent) - len(lines)
+    return [*lines, f"{counted(hidden, 'more symbol')}: no trade, ever"] if hidden else lines
+
+
+def _missing_line(document: Mapping[str, Any]) -> str:
+    if document["losses"] is not None and not _received(document):
+        return "missing ids: unknown, for no trade ever came"
+    return loss_line(document["losses"])
 
 
 def outage_table(outages: pa.Table, *, most: int = 40) -> str:
@@ -127,14 +198,15 @@ def idle_timeout_line(told: Mapping[str, Any]) -> str:
     """
     watched = f"{told['watched'] / 3600:.3g} h" if told["watched"] >= 3600 else f"{told['watched']:,.0f} s"
     if told["recommended"] is None:
-        return f"idle timeout: none can be recommended on {watched} of traffic"
+        return f"idle timeout: none can be recommended on {watched} of traffic: {told['why']}"
     line = f"idle timeout: {told['recommended']:g} s"
     if told["measured"]:
         return f"{line}, at most {told['per_day_most']:.2g} false alarms a day on {watched} of traffic"
-    # What was recorded bounds nothing yet: both numbers, and which is which.
+    # What was recorded bounds less than is asked: what it does bound, and what a law makes of it, which bounds nothing.
     return (
-        f"{line}, at most {told['per_day_fitted_most']:.2g} false alarms a day by a law fitted to the longest silences"
-        f"; {watched} of traffic alone bound them by {told['per_day_most']:,.0f} a day"
+        f"{line}, for which a law fitted to the longest silences foretells {told['per_day_fitted']:.2g} to "
+        f"{told['per_day_fitted_most']:.2g} false alarms a day; none came in {watched} of traffic, which by itself "
+        f"allows up to {told['per_day_most']:.2g} a day"
     )
 
 

@@ -70,6 +70,25 @@ def test_a_good_capture_is_well(tmp_path: Path) -> None:
     assert told == [(number, 7) for number in range(1, 8)]
 
 
+def test_a_symbol_that_never_came_is_told(tmp_path: Path) -> None:
+    """Nothing is damaged, so all is well; but a venue says nothing of a symbol that it does not know."""
+    root = tmp_path / "two"
+    create_identity(Layout(root), venue="binance", symbols=["BTCUSDT", "DOGEUSDT"], config={})
+    with CaptureWriter(root) as writer:
+        writer.append(TRADES, trades([1, 2, 3]), now_ns=NOON)
+    never = SymbolCoverage(first_id=None, last_id=None, rows=0, missing=0)
+    report = verify(root)
+    assert (report.ok, report.symbols["DOGEUSDT"]) == (True, never)
+    assert report.notes == ("DOGEUSDT: no trade, ever, for no connection was ever opened",)
+    opened = events([1])
+    opened = opened.set_column(opened.schema.get_field_index("kind"), opened.schema.field("kind"), pa.array(["opened"]))
+    with CaptureWriter(root) as writer:
+        writer.append(TableName.EVENTS, opened, now_ns=NOON)
+    report = verify(root)
+    assert (report.ok, report.symbols["DOGEUSDT"]) == (True, never)
+    assert report.notes == ("DOGEUSDT: no trade, ever: is the symbol right?",)
+
+
 def sealed(capture: Recorded, number: int, table: TableName = TRADES) -> Path:
     return capture.layout.parquets(table)[number - 1]
 

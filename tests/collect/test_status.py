@@ -349,6 +349,35 @@ def test_json_has_the_promised_keys() -> None:
     assert (document["state"], document["since"]) == ("backing_off", "2027-01-15T08:00:00+00:00")
 
 
+def test_what_is_counted_is_said_to_be_of_the_run() -> None:
+    """A capture of two runs has more trades than its status counts: line and table say which run they are of."""
+    status = Status(state=State.STOPPED, run=2, connection=17, trades=10_619, holes=16, rejected=5)
+    assert str(status) == "stopped · connection 17 · run 2: 10,619 trades, 16 holes, 5 rejected"
+    assert "trades in run 2</th>" in status._repr_html_()
+    assert "run 1: 1 trade, 1 hole" in str(Status(state=State.OPEN, run=1, trades=1, holes=1))
+
+
+def test_a_stop_is_told_in_the_words_of_the_run(root: Path) -> None:
+    """A duration that is over was nobody's request; programs still read the cause `stop`; foreign words are safe."""
+    story = Story(root)
+    story.tell(EventKind.RUN_STARTED).tell(EventKind.OPENED).at(4)
+    story.tell(EventKind.STOPPED, cause=Cause.STOP, detail="the duration of 4 s is over").end()
+    status = read_status(root)
+    assert str(status).endswith(" · the duration of 4 s is over")
+    assert "the duration of 4 s is over" in status._repr_html_()
+    assert status.as_json()["cause"] == "stop"
+    foreign = Status(state=State.STOPPED, cause=Cause.STOP, stopped_by="\x1b[31mred\N{RIGHT-TO-LEFT OVERRIDE}\n<b>line")
+    assert foreign.in_words == "red <b>line"
+    assert "<b>line" not in foreign._repr_html_()
+
+
+def test_a_stop_without_words_is_told_by_its_cause(root: Path) -> None:
+    """Of a run whose last segment does not hold the row: what the cause means."""
+    story = Story(root)
+    story.tell(EventKind.RUN_STARTED).at(4).tell(EventKind.STOPPED, cause=Cause.STOP).end()
+    assert str(read_status(root)).endswith("a stop was asked for")
+
+
 def test_a_cause_from_elsewhere_cannot_steer_the_terminal() -> None:
     """In a capture that others made it is any text; a status is printed as one line of words."""
     status = Status(state=State.BACKING_OFF, cause="\x1b[31mred\N{RIGHT-TO-LEFT OVERRIDE}\n\x07line")

@@ -106,6 +106,10 @@ def test_the_counters() -> None:
     assert "3 dropped" in words
     assert "trades/s" not in words
     assert board.counters(None) == ""
+    later = _words(board.counters(replace(_seen(State.OPEN, run=2, trades=5, holes=1, dropped=3), outages=2)))
+    for text in ("5 trades in run 2", "1 hole in run 2", "3 dropped in run 2", "2 outages", "connection"):
+        assert text in later
+    assert "outages in run" not in later
 
 
 def test_the_history_is_newest_first(recording: Recording) -> None:

@@ -69,7 +69,7 @@ def test_the_page_shows_everything() -> None:
     pictures = [attributes for tag, attributes in found.elements if tag == "img"]
     assert [picture["class"] for picture in pictures] == ["light", "dark"] * 6
     assert pictures[0]["alt"] == (
-        "2 outages in 19.0 s: 4.00 s without data (21 %). longest: 3.00 s (closed); 1 whose end was not seen (hollow)"
+        "2 outages in 19.0 s: 4.07 s without data (21 %). longest: 3.00 s (closed); 1 whose end was not seen (hollow)"
     )
     assert "1 ordinary gap over 1 s" in str(pictures[2]["alt"])
     told = [str(picture["alt"]).split(". ")[0] for picture in pictures[4::2]]
@@ -178,11 +178,52 @@ def test_what_is_missing_is_told_above_everything(recording: Recording) -> None:
         recording.write()
         recording.rotate()
     capture = api.open_capture(recording.root)
-    assert "wrong" not in [each.get("class") for _, each in Elements(capture.report_html()).elements]
+    assert "is not there" not in " ".join(Elements(capture.report_html()).words)
     recording.layout.parquets(TableName.EVENTS)[1].unlink()
     page = Elements(capture.report_html())
     assert "segment 2 of events is not there: what it held, if anything, is not shown" in page.words
     assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
+
+
+def test_a_capture_that_never_received_anything_is_not_reported_as_flawless() -> None:
+    """All of its time is without data, it is said in red why, and that nobody knows what is missing."""
+    log = EventLog()
+    log.start()
+    for _ in range(10):
+        log.try_to_open(10.0)
+        log.failed(0.5, detail="nobody there")
+    log.add("gave_up", cause="refused")
+    page = Elements(report_html(log.table(), trades_count=0))
+    words = " ".join(page.words)
+    assert "1 min 45 s without data, 100 % of 1 min 45 s" in words
+    assert "unknown ids missing" in words
+    assert "There was none: one begins with the last message of a connection, and no message ever came." in words
+    told = (
+        "run 1 never connected in 1 min 45 s and gave up: 10 attempts, 10 failed, the last because the server refused"
+    )
+    assert told + " the connection (nobody there)" in words
+    assert "alert" in [each.get("role") for _, each in page.elements if each.get("class") == "wrong"]
+    alts = [str(each["alt"]) for tag, each in page.elements if tag == "img"]
+    assert alts[0].startswith("Never connected: 1 min 45 s without data, 10 failed attempts. run 1 never connected")
+
+
+def test_a_hard_start_counts_and_is_told() -> None:
+    """Two attempts failed before the first message: their time is without data, and a sentence says so."""
+    log = EventLog()
+    log.start()
+    for _ in range(2):
+        log.try_to_open(4.0)
+        log.failed(1.0)
+    log.try_to_open(4.0)
+    log.opened(0.5)
+    log.first_message(0.5)
+    log.wait(15)
+    log.add("stopped", cause="stop")
+    page = Elements(report_html(log.table()))
+    words = " ".join(page.words)
+    assert "15.0 s without data, 50 % of 30.0 s" in words
+    assert "run 1 waited 15.0 s for its first message: 3 attempts, 2 failed, the last because the server" in words
+    assert "wrong" not in [each.get("class") for _, each in page.elements]
 
 
 def test_the_phases_of_an_outage_are_a_bar() -> None:

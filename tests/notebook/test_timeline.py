@@ -70,7 +70,7 @@ def test_states_and_outages_are_where_they_happened() -> None:
 def test_it_says_what_it_shows() -> None:
     """The title is the finding, the axis has its unit, the lanes their names and shares."""
     ax = timeline(_log().table())
-    assert title(ax) == "1 outage in 20.0 s: 7.00 s without data (35 %)"
+    assert title(ax) == "1 outage in 20.0 s: 7.07 s without data (35 %)"
     assert more(ax) == "cause: stalled"
     assert ax.get_xlabel() == "seconds since 2026-11-18 11:06:40.000 UTC"
     names = [label.get_text() for label in ax.get_yticklabels()]
@@ -138,6 +138,56 @@ def test_trades_tell_that_the_last_run_is_alive() -> None:
     assert _spans(ax, "lane:open") == [(0.05, 7200.0)]
 
 
+def _refused(end: str | None) -> EventLog:
+    log = EventLog()
+    log.start()
+    for _ in range(3):
+        log.try_to_open(9.0)
+        log.failed(1.0)
+    if end is not None:
+        log.add(end, cause="refused")
+    return log
+
+
+def test_a_capture_that_never_connected_is_no_capture_without_outage() -> None:
+    """What stands above the empty lane *open* says that it is empty, how often it was tried and why it failed."""
+    ax = timeline(_refused("gave_up").table())
+    assert title(ax) == "Never connected: 30.0 s without data, 3 failed attempts"
+    assert more(ax) == (
+        "run 1 never connected in 30.0 s and gave up: 3 attempts, 3 failed, the last because the server refused the "
+        "connection"
+    )
+    assert title(timeline(_refused(None).table())) == "Not connected yet: 30.0 s without data, 3 failed attempts"
+    log = _refused(None)
+    log.try_to_open(1.0)
+    log.opened(1.0)
+    log.wait(8.0)
+    log.add("stopped", cause="stop")
+    assert title(timeline(log.table())) == "Connected, but no market data: 40.0 s without data, 3 failed attempts"
+
+
+def test_time_before_the_first_message_and_time_of_nobody_are_told_apart() -> None:
+    """The one is time without data, the other is none of the time that was collected."""
+    log = _refused(None)
+    log.try_to_open(1.0)
+    log.opened(1.0)
+    log.first_message(0.0)
+    log.wait(48.0)
+    assert title(timeline(log.table())) == "No outage in 32.0 s, but 32.0 s without data (100 %)"
+    log.add("stopped", cause="stop")
+    assert title(timeline(log.table())) == "No outage in 1 min 20 s, but 32.0 s without data (40 %)"
+    assert more(timeline(log.table())).startswith("run 1 waited 32.0 s for its first message: 4 attempts, 3 failed")
+    log.wait(80.0)
+    log.connect()
+    log.wait(19.93)
+    log.lost(1.0, cause="eof")
+    log.back_off(5.0)
+    log.add("stopped")
+    ax = timeline(log.table())
+    assert title(ax) == "1 outage in 3 min 1 s: 33.1 s without data (33 % of 1 min 41 s)"
+    assert more(ax) == "cause: eof; its end was not seen; 32.1 s of it before the first message of a run"
+
+
 class _Capture:
     """As much of a capture as a picture asks for."""
 
@@ -157,7 +207,7 @@ class _Capture:
 
 def test_a_capture_will_do() -> None:
     """Its events and stats are read, its trades are not needed."""
-    assert title(timeline(_Capture())) == "1 outage in 40.0 s: 7.00 s without data (18 %)"
+    assert title(timeline(_Capture())) == "1 outage in 40.0 s: 7.07 s without data (18 %)"
 
 
 def test_ten_thousand_outages_are_summed_up() -> None:

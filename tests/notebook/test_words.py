@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.font_manager import findfont, get_font
 
 from wsresearch.notebook.canvas import FONT
-from wsresearch.notebook.words import cause_label, cause_labels, counted, duration, moment, plain, share
+from wsresearch.notebook.words import cause_label, cause_labels, counted, duration, hard_start, moment, plain, share
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,47 @@ def test_a_cause_label_is_never_empty_nor_hidden(cause: str | None) -> None:
 def test_many_labels_are_each_as_one() -> None:
     """In their order."""
     assert cause_labels(["ping_timeout", None, "ping_timeout"]) == ["ping timeout", "no cause given", "ping timeout"]
+
+
+_BEGAN: dict[str, Any] = {
+    "run": 3,
+    "first_message": 1,
+    "silence": 0.1,
+    "attempts": 1,
+    "attempts_failed": 0,
+    "attempts_opened": 1,
+    "cause": None,
+    "detail": None,
+    "ended": "stopped",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({}, None),
+        ({"silence": 40.0}, "run 3 waited 40.0 s for its first message: 1 attempt"),
+        (
+            {"silence": 4.0, "attempts": 2, "attempts_failed": 1, "cause": "eof", "detail": "\x1b[31mred\nline"},
+            (
+                "run 3 waited 4.00 s for its first message: 2 attempts, 1 failed, the last because the connection "
+                "ended without a Close frame (red line)"
+            ),
+        ),
+        (
+            {"first_message": None, "silence": 4.0},
+            "run 3 received no market data in 4.00 s and was stopped: 1 attempt, 1 opened",
+        ),
+        (
+            {"first_message": None, "silence": 4.0, "attempts_opened": 0, "attempts_failed": 1, "ended": None},
+            "run 3 has not connected in 4.00 s so far: 1 attempt, 1 failed",
+        ),
+        (
+            {"first_message": None, "silence": 4.0, "attempts_opened": 0, "cause": "of\nothers", "ended": "killed"},
+            "run 3 never connected in 4.00 s and was killed: 1 attempt, the last because of others",
+        ),
+    ],
+)
+def test_a_hard_start_is_a_sentence(row: dict[str, Any], words: str | None) -> None:
+    """A run that simply began gets none; what others wrote is safe."""
+    assert hard_start(_BEGAN | row) == words

@@ -67,9 +67,12 @@ class Claims:
     ----------
     ended
         Runs that ended in order, not by a kill or a power cut.
+    opened
+        Whether a connection was ever opened.
     """
 
     def __init__(self) -> None:
+        self.opened = False
         self.ended: set[int] = set()
         self._by_era: dict[str, list[list[_Claim]]] = defaultdict(lambda: [[]])
 
@@ -77,6 +80,7 @@ class Claims:
         """Take in events in their order; other kinds are passed over."""
         ends = pa.array([EventKind.STOPPED, EventKind.GAVE_UP], pa.string())
         self.ended.update(events.filter(pc.is_in(events["kind"], value_set=ends))["run"].to_pylist())
+        self.opened = self.opened or bool(pc.any(pc.equal(events["kind"], EventKind.OPENED)).as_py())
         kinds = pa.array([EventKind.HOLE, EventKind.HOLE_FILLED, EventKind.ERROR], pa.string())
         about = events.filter(pc.is_in(events["kind"], value_set=kinds)).select(_COLUMNS)
         # Times as numbers: a Python datetime has no nanoseconds.

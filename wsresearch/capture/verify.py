@@ -80,7 +80,8 @@ class VerifyReport:
     duplicates
         Trades whose symbol and id were there before.
     symbols
-        Which ids of each symbol were recorded, and how many rows are there.
+        Which ids of each symbol were recorded, and how many rows are there; also of one that was to be collected and
+        of which there never was any.
     holes
         Every missing interval of ids, whether an event tells of it or not.
     pruned
@@ -145,7 +146,7 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
         As `Reader`. Damage raises nothing, it is what the report is about.
     """
     layout = Layout(Path(root))
-    read_identity(layout)
+    asked = read_identity(layout).symbols
     walk = _Walk(layout, progress)
     claims, seqs, seconds = Claims(), _Seqs(), _Seconds()
     stored = walk.found(TableName.TRADES)
@@ -167,6 +168,11 @@ def verify(root: str | os.PathLike[str], progress: Callable[[int, int], None] | 
             f"whether anything is missing was not judged: {len(walk.findings.unread)} of the files cannot be read"
         )
     symbols, holes, duplicates = judge(ledger, claims, sums, settled=settled)
+    for symbol in asked:
+        if symbol not in symbols and not walk.findings.unread:
+            symbols[symbol] = SymbolCoverage(first_id=None, last_id=None, rows=0, missing=0)
+            ask = ": is the symbol right?" if claims.opened else ", for no connection was ever opened"
+            walk.findings.notes.append(f"{symbol}: no trade, ever{ask}")
     trades = sum(known.rows for known in ledger.symbols.values())
     seqs.judge(sums, settled=settled)
     seconds.judge(

@@ -54,6 +54,7 @@ class Chronicle:
     def __init__(self, recorder: Recorder, *, run: int, seq: int) -> None:
         self.totals = dict.fromkeys(("messages", "trades", "bytes", "rejected", "dropped", "holes"), 0)
         self.cause: str | None = None
+        self.stopped_by: str | None = None
         self.disk_fails = False
         self._recorder = recorder
         self._run = run
@@ -72,6 +73,8 @@ class Chronicle:
         if kind is EventKind.HOLE:
             self.totals["holes"] += 1
         self.cause = cause_after(self.cause, kind, row["cause"])
+        if kind is EventKind.STOPPED:
+            self.stopped_by = row["detail"]
         if kind in ENTERS:
             self._entered = {name: row[name] for name in MARKER}
         standing = {"holes": self.totals["holes"], "cause": self.cause, "entered": self._entered}
@@ -96,6 +99,7 @@ class Chronicle:
             **self.totals,
             since=since,
             cause=Cause.DISK if self.disk_fails else self.cause,
+            stopped_by=self.stopped_by,
         )
 
     def second(

@@ -62,7 +62,7 @@ _ENDED: Final = frozenset({State.STOPPED, State.GAVE_UP, State.FAILED})
 _QUIET_AFTER: Final = 5.0
 # Event rows looked at in one go: mostly the newest few tell the state.
 _AT_ONCE: Final = 100
-_COLUMNS: Final = ["time", "run", "connection", "attempt", "kind", "cause", "delay"]
+_COLUMNS: Final = ["time", "run", "connection", "attempt", "kind", "cause", "detail", "delay"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,8 @@ class Status:
     cause
         ``disk`` while writing fails; why the last connection or attempt ended, if that has not been mended yet; else
         what is wrong, or None.
+    stopped_by
+        What stopped the run, as it noted it, such as that its duration is over; None while it has not been stopped.
     """
 
     state: State
@@ -102,6 +104,7 @@ class Status:
     holes: int = 0
     since: datetime | None = None
     cause: str | None = None
+    stopped_by: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -112,11 +115,15 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of ``wsresearch status --json``."""
-        return {**asdict(self), "since": None if self.since is None else self.since.isoformat()}
+        told = {**asdict(self), "since": None if self.since is None else self.since.isoformat()}
+        del told["stopped_by"]  # programs read the cause; these are words
+        return told
 
     @property
     def in_words(self) -> str | None:
         """Return the cause as a sentence for people, None if there is none."""
+        if self.stopped_by and self.cause == Cause.STOP:
+            return safe(self.stopped_by)
         return None if self.cause is None else _words(self.cause)
 
     def _repr_html_(self) -> Markup:
@@ -127,9 +134,10 @@ class Status:
         facts: dict[str, str | None] = {
             "state": element("b", state),
             "since": None if self.since is None else f"{self.since:%Y-%m-%d %H:%M:%S} UTC",
-            "cause": None if self.cause is None else foreign(_words(self.cause)),
+            "cause": None if (words := self.in_words) is None else foreign(words),
             "pid": None if self.pid is None else str(self.pid),
-            **{name: f"{getattr(self, name):,}" for name in ("run", "connection", *COUNTED, "holes")},
+            **{name: f"{getattr(self, name):,}" for name in ("run", "connection")},
+            **{f"{name} in run {self.run}": f"{getattr(self, name):,}" for name in (*COUNTED, "holes")},
         }
         rows = (
             element("tr", element("th", name, style="text-align:left"), element("td", fact, style="text-align:left"))
@@ -145,10 +153,13 @@ class Status:
             parts[0] += f", attempt {self.attempt} in {self.next_delay:.1f} s"
         elif self.state is State.CONNECTING:
             parts[0] += f", attempt {self.attempt}"
-        parts += [f"connection {self.connection}", f"{self.trades:,} trades", f"{self.holes} holes"]
-        parts += [f"{value:,} {name}" for name in ("rejected", "dropped") if (value := getattr(self, name))]
-        if self.cause is not None:
-            parts.append(_words(self.cause))
+        counted = [f"{self.trades:,} trade{'' if self.trades == 1 else 's'}"]
+        counted += [f"{self.holes:,} hole{'' if self.holes == 1 else 's'}"]
+        counted += [f"{value:,} {name}" for name in ("rejected", "dropped") if (value := getattr(self, name))]
+        # A capture may have more runs, and more trades than these.
+        parts += [f"connection {self.connection}", f"run {self.run}: {', '.join(counted)}"]
+        if (words := self.in_words) is not None:
+            parts.append(words)
         return " · ".join(parts)
 
 
@@ -209,8 +220,8 @@ def status_after(
     ----------
     rows
         Events, newest first, with the columns ``time`` (a ``datetime``), ``run, connection, attempt, kind, cause,
-        delay``. No more are taken than it needs: back to the one that began the present state, and to the one that
-        says why the last connection ended or that this is mended.
+        detail, delay``. No more are taken than it needs: back to the one that began the present state, and to the one
+        that says why the last connection ended or that this is mended.
     holder
         Who holds the lock.
     totals, holes
@@ -259,6 +270,7 @@ def status_after(
         holes=holes,
         since=marker["time"],
         cause=cause,
+        stopped_by=marker.get("detail") if state is State.STOPPED else None,
     )
 
 

@@ -194,14 +194,16 @@ def counters(seen: Seen | None) -> Markup:
     if seen is None or seen.status is None:
         return Markup("")
     status = seen.status
-    told = [(f"{status.trades:,}", "trades", "")]
+    # Outages are those of the capture; what else is counted here is of this run, which may not be its only one.
+    of_run = f" in run {status.run}" if status.run > 1 else ""
+    told = [(f"{status.trades:,}", f"trades{of_run}", "")]
     if status.state is State.OPEN:
         told += [] if seen.rate is None else [(f"{seen.rate:,.0f}", "trades/s", "")]
         told += [] if seen.lag is None else [(duration(max(0.0, seen.lag)), "lag", "")]
     told += [
         (f"{seen.outages:,}", "outage" if seen.outages == 1 else "outages", ""),
-        (f"{status.holes:,}", "hole" if status.holes == 1 else "holes", ""),
-        *((f"{count:,}", name, "wsr-bad") for name, count in _losses(status) if count),
+        (f"{status.holes:,}", f"hole{'' if status.holes == 1 else 's'}{of_run}", ""),
+        *((f"{count:,}", f"{name}{of_run}", "wsr-bad") for name, count in _losses(status) if count),
     ]
     items = [element("span", element("b", number, class_=kind), f" {name}") for number, name, kind in told]
     if status.since is not None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from wsresearch.notebook.columns import nanoseconds
-from wsresearch.notebook.words import counted, duration, share
+from wsresearch.notebook.words import counted, duration, hard_start, share
 from wsresearch.schema import EventKind
 from wsresearch.study.gaps import gaps as find_gaps
 from wsresearch.study.holes import holes
 from wsresearch.study.outages import outages
-from wsresearch.study.rows import Event, read_events
+from wsresearch.study.rows import Event, plain_rows, read_events
+from wsresearch.study.starts import starts
 
 __all__ = ["Findings", "findings"]
 
@@ -23,6 +24,7 @@ class Findings:
 
     rows: list[Event]
     outages: pa.Table
+    starts: pa.Table
     holes: pa.Table
     gaps: pa.Table | None
     connections: int
@@ -34,14 +36,24 @@ class Findings:
         return self.rows
 
     @property
-    def span(self) -> float:
-        """Return the seconds that are told of."""
-        return 0.0 if self.began is None or self.ended is None else (self.ended - self.began) / 1e9
+    def lived(self) -> float:
+        """Return the seconds that a collector ran."""
+        return float(self.starts["lived"].to_numpy().sum())
 
     @property
     def silence(self) -> float:
-        """Return the seconds in outages."""
-        return float(self.outages["silence"].to_numpy().sum())
+        """Return the seconds without data while a collector ran: in outages, and before the first message of a run."""
+        return float(self.outages["silence"].to_numpy().sum() + self.starts["silence"].to_numpy().sum())
+
+    @property
+    def received(self) -> bool:
+        """Return whether any market data ever came."""
+        return bool(self.starts["first_message"].null_count < len(self.starts))
+
+    def hard_starts(self) -> list[tuple[bool, str]]:
+        """Return what is to be said of runs that had trouble to begin: whether data came at last, and a sentence."""
+        told = ((row["first_message"] is not None, hard_start(row)) for row in plain_rows(self.starts))
+        return [(delivered, words) for delivered, words in told if words is not None]
 
     @property
     def missing(self) -> int:
@@ -50,11 +62,12 @@ class Findings:
 
     def numbers(self) -> list[tuple[str, str]]:
         """Return the numbers that matter, each with what it counts."""
+        lost = f"{self.missing:,}" if self.received or not self.rows else "unknown"
         missing = f"ids missing in {counted(len(self.holes), 'hole')}" if len(self.holes) else "ids missing"
         return [
             (f"{len(self.outages):,}", "outage" if len(self.outages) == 1 else "outages"),
-            (duration(self.silence), f"without data, {share(self.silence, self.span)} of {duration(self.span)}"),
-            (f"{self.missing:,}", missing),
+            (duration(self.silence), f"without data, {share(self.silence, self.lived)} of {duration(self.lived)}"),
+            (lost, missing),
             (f"{self.connections:,}", "connection" if self.connections == 1 else "connections"),
         ]
 
@@ -79,6 +92,7 @@ def findings(
     return Findings(
         rows=rows,
         outages=lost,
+        starts=starts(rows, stats=stats, until=max(times, default=None)),
         holes=holes(rows),
         gaps=gaps,
         connections=sum(row.kind == EventKind.OPENED for row in rows),

@@ -31,6 +31,9 @@ __all__ = ["MOST_ROWS", "report_html"]
 MOST_ROWS: Final = 1_000
 """Of a longer table the rows that matter most are shown, and a sentence says how many are not."""
 
+_STARTS: Final = 10
+"""Runs that began with trouble, or never began, which get a sentence each."""
+
 
 def _colours(palette: Palette) -> str:
     named = {
@@ -191,9 +194,18 @@ def _meaning(causes: Iterable[str | None]) -> Markup:
     )
 
 
-def _outage_section(lost: pa.Table) -> Markup:
+def _outage_section(told: Findings) -> Markup:
+    lost = told.outages
+    # What came to nothing is told in red, above.
+    begun = [words for delivered, words in told.hard_starts() if delivered]
+    shown_of = joined(*(element("p", foreign(words, limit=MAX_MESSAGE)) for words in begun[-_STARTS:]))
+    if len(begun) > _STARTS:
+        shown_of = joined(shown_of, element("p", f"The last {_STARTS} of {len(begun):,} runs that began with trouble."))
     if not len(lost):
-        return joined(element("h2", "Outages"), element("p", "There was none."))
+        none = "There was none."
+        if told.rows and not told.received:
+            none = "There was none: one begins with the last message of a connection, and no message ever came."
+        return joined(element("h2", "Outages"), element("p", none), shown_of)
     rows = plain_rows(lost)
     shown = rows
     left_out = Markup("")
@@ -209,7 +221,7 @@ def _outage_section(lost: pa.Table) -> Markup:
         after.append(element("p", note, class_="quiet"))
     cells = map(_outage_cells, shown)
     meaning = _meaning(row["cause"] for row in rows)
-    return joined(element("h2", "Outages"), left_out, _table(_OUTAGE_HEAD, cells), *after, meaning)
+    return joined(element("h2", "Outages"), left_out, _table(_OUTAGE_HEAD, cells), *after, meaning, shown_of)
 
 
 _HOLE_HEAD: Final = (
@@ -238,10 +250,13 @@ def _hole_cells(row: Mapping[str, Any]) -> Sequence[str]:
     )
 
 
-def _hole_section(missing: pa.Table) -> Markup:
+def _hole_section(missing: pa.Table, *, received: bool) -> Markup:
     title = element("h2", "Holes")
     if not len(missing):
-        return joined(title, element("p", "No trade id is known to be missing."))
+        none = (
+            "No trade id is known to be missing." if received else "Which ids are missing nobody knows: none ever came."
+        )
+        return joined(title, element("p", none))
     rows = plain_rows(missing)
     words = f"{counted(sum(row['count'] for row in rows), 'trade id')} missing in {counted(len(rows), 'hole')}."
     shown = rows
@@ -256,7 +271,8 @@ _WORDS: Final = (
     "An outage lasts from the last market message of one connection to the first of the next. Its phases: detect "
     "(until the loss was noticed), backoff (waiting before attempts), connect (in attempts, and in connections that "
     "delivered nothing), first message (from the opening on). They add up to the silence. A hole is an interval of "
-    "trade ids that never arrived."
+    "trade ids that never arrived. Without data is the silence of the outages, and what passed in each run before its "
+    "first message."
 )
 
 
@@ -315,16 +331,21 @@ def report_html(
     if trades_count is not None:
         numbers.append((f"{trades_count:,}", "trade" if trades_count == 1 else "trades"))
     listed = [joined(element("dt", foreign(name)), element("dd", foreign(fact))) for name, fact in facts.items()]
+    never = [words for delivered, words in told.hard_starts() if not delivered]
+    hidden = [f"{counted(len(never) - _STARTS, 'earlier run')} never received anything either"] * (len(never) > _STARTS)
     body = element(
         "body",
         element("header", element("h1", foreign(title)), element("p", when, class_="quiet")),
-        *(element("p", foreign(words, limit=MAX_MESSAGE), class_="wrong", role="alert") for words in missing),
+        *(
+            element("p", foreign(words, limit=MAX_MESSAGE), class_="wrong", role="alert")
+            for words in (*hidden, *never[-_STARTS:], *missing)
+        ),
         element("ul", *(element("li", element("b", number), words) for number, words in numbers), class_="numbers"),
         element(
             "main",
             *pictures,
-            _outage_section(told.outages),
-            _hole_section(told.holes),
+            _outage_section(told),
+            _hole_section(told.holes, received=told.received or not told.rows),
         ),
         *((element("h2", "Capture"), element("dl", *listed)) if listed else ()),
         element("footer", element("p", _WORDS)),

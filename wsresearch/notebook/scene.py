@@ -115,6 +115,7 @@ class Scene:
 
     clock: Clock
     outages: pa.Table
+    starts: pa.Table
     attempts: pa.Table
     holes: pa.Table
     states: pa.Table
@@ -122,6 +123,11 @@ class Scene:
     """The cause of each outage as the legend shows it."""
     looks: dict[str, Look]
     palette: Palette
+
+    @property
+    def waits(self) -> float:
+        """Return the seconds that passed in runs before their first message: without data, and in no outage."""
+        return float(self.starts["silence"].to_numpy().sum())
 
     def spans(self) -> tuple[Floats, Floats]:
         """Return where each outage begins and ends on the axis."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,23 +14,41 @@ from wsresearch.notebook.lanes import draw_dense, draw_lanes, draw_outages, labe
 from wsresearch.notebook.legends import key, legend_below
 from wsresearch.notebook.palette import Palette, cause_looks, palette_named
 from wsresearch.notebook.scene import DENSE, Clock, Scene
-from wsresearch.notebook.words import cause_labels, counted, duration, share
+from wsresearch.notebook.words import cause_labels, counted, duration, hard_start, plain, share
 from wsresearch.study.attempts import attempts
 from wsresearch.study.connections import states
 from wsresearch.study.holes import holes
+from wsresearch.study.rows import plain_rows
+from wsresearch.study.starts import starts
 
 __all__ = ["timeline"]
+
+_LINE: Final = 118
+"""Characters that have room below the title."""
 
 
 def _finding(scene: Scene) -> tuple[str, str]:
     """Say in a line what the picture shows, and in another what stands out."""
-    span = scene.clock.seconds
+    span, lived = scene.clock.seconds, float(scene.starts["lived"].to_numpy().sum())
+    hard = [words for row in plain_rows(scene.starts) if (words := hard_start(row)) is not None]
+    if len(scene.starts) and scene.starts["first_message"].null_count == len(scene.starts):
+        opened = any(scene.starts["attempts_opened"].to_pylist())
+        over = scene.starts["ended"][-1].as_py() is not None
+        begun = "Connected, but no market data" if opened else "Never connected" if over else "Not connected"
+        begun += "" if over else " yet"
+        failed = sum(scene.starts["attempts_failed"].to_pylist())
+        tries = f", {counted(failed, 'failed attempt')}" if failed else ""
+        return f"{begun}: {duration(scene.waits)} without data{tries}", plain(hard[-1] if hard else "", limit=_LINE)
     count = len(scene.outages)
-    if count == 0:
-        return f"No outage in {duration(span)}", ""
     silence = scene.outages["silence"].to_numpy()
+    # Hours in which nobody collected are no hours with data.
+    whole = f"{share(silence.sum() + scene.waits, lived)}" + (f" of {duration(lived)}" if lived < 0.99 * span else "")
+    lost = f"{duration(silence.sum() + scene.waits)} without data ({whole})"
+    if count == 0:
+        if not hard:
+            return f"No outage in {duration(span)}", ""
+        return f"No outage in {duration(span)}, but {lost}", plain(hard[-1], limit=_LINE)
     longest = int(np.argmax(silence))
-    lost = f"{duration(silence.sum())} without data ({share(silence.sum(), span)})"
     more = [f"longest: {duration(silence[longest])} ({scene.causes[longest]})"]
     if count == 1:
         more = [f"cause: {scene.causes[0]}"]
@@ -39,6 +57,8 @@ def _finding(scene: Scene) -> tuple[str, str]:
     censored = sum(scene.outages["censored"].to_pylist())
     if censored:
         more += ["its end was not seen" if count == 1 else f"{censored:,} whose end was not seen (hollow)"]
+    if hard:
+        more += [f"{duration(scene.waits)} of it before the first message of a run"]
     return f"{counted(count, 'outage')} in {duration(span)}: {lost}", "; ".join(more)
 
 
@@ -113,6 +133,7 @@ def timeline(
     scene = Scene(
         clock=Clock(min(times), last),
         outages=lost,
+        starts=starts(rows, stats=given.stats, until=last),
         attempts=attempts(rows),
         holes=holes(rows),
         states=states(rows, stats=given.stats, until=last),

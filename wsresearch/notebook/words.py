@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
+from wsresearch.reconnect.causes import Cause, in_words
 from wsresearch.safetext import safe
 
-__all__ = ["cause_label", "cause_labels", "counted", "duration", "moment", "plain", "share"]
+__all__ = ["cause_label", "cause_labels", "counted", "duration", "hard_start", "moment", "plain", "share"]
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -81,3 +83,42 @@ def cause_labels(causes: Sequence[str | None]) -> list[str]:
     """Return many causes as a legend shows them; each different one is looked at once."""
     labels = {cause: cause_label(cause) for cause in set(causes)}
     return [labels[cause] for cause in causes]
+
+
+_ENDS: Final[Mapping[str | None, str]] = MappingProxyType(
+    {
+        "stopped": " and was stopped",
+        "gave_up": " and gave up",
+        "failed": " and failed for good",
+        "killed": " and was killed",
+        None: " so far",
+    }
+)
+
+_LONG: Final = 5.0
+"""Seconds: a first message that comes later than this is worth a sentence."""
+
+
+def hard_start(row: Mapping[str, Any]) -> str | None:
+    """Say how a run came to its first message, or did not; None of one that simply began.
+
+    Parameters
+    ----------
+    row
+        Of :data:`wsresearch.study.starts.STARTS`.
+    """
+    tries, failed, opened = row["attempts"], row["attempts_failed"], row["attempts_opened"]
+    delivered, long = row["first_message"] is not None, duration(row["silence"])
+    if delivered and not failed and opened <= 1 and row["silence"] < _LONG:
+        return None
+    told = counted(tries, "attempt") + (f", {failed:,} failed" if failed else "")
+    what = "received no market data" if opened else "never connected" if row["ended"] else "has not connected"
+    if delivered:
+        told = f"run {row['run']} waited {long} for its first message: {told}"
+    else:
+        told = f"run {row['run']} {what} in {long}{_ENDS.get(row['ended'], '')}: {told}"
+        told += f", {opened:,} opened" if opened else ""
+    if row["cause"] is not None:
+        known = in_words(Cause(row["cause"])) if row["cause"] in set(Cause) else safe(row["cause"])
+        told += f", the last because {known}" + (f" ({safe(row['detail'])})" if row["detail"] else "")
+    return told

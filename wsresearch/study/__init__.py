@@ -18,6 +18,7 @@ from wsresearch.study.replay import REPLAY, replay
 from wsresearch.study.report import report
 from wsresearch.study.serverdown import SERVER_DOWN, server_down
 from wsresearch.study.staleness import STALENESS, TIMEOUTS, Staleness, staleness
+from wsresearch.study.starts import STARTS, starts
 from wsresearch.study.storm import storm
 from wsresearch.study.storm_result import Storm
 from wsresearch.study.survival import HAZARD, LOGRANK, QUANTILES, SURVIVAL, hazard, logrank, quantiles, survival
@@ -40,6 +41,7 @@ __all__ = [
     "REPLAY",
     "SERVER_DOWN",
     "STALENESS",
+    "STARTS",
     "STATES",
     "SURVIVAL",
     "SYMBOLS",
@@ -69,6 +71,7 @@ __all__ = [
     "report",
     "server_down",
     "staleness",
+    "starts",
     "states",
     "storm",
     "survival",

@@ -12,7 +12,7 @@ from wsresearch.reconnect.actions import State
 from wsresearch.schema import STATS, EventKind
 from wsresearch.study.rows import Event, as_table, checked, read_events, seconds_between
 
-__all__ = ["CONNECTIONS", "KILLED", "STATES", "connections", "states"]
+__all__ = ["CONNECTIONS", "KILLED", "STATES", "connections", "last_signs", "states"]
 
 _TIME: Final = pa.timestamp("ns", tz="UTC")
 
@@ -76,6 +76,11 @@ def _read_stats(stats: Any | None) -> tuple[Mapping[int, int], Mapping[int, int]
         numbers, counts = (by_connection[name].to_pylist() for name in ("connection", "messages_sum"))
         messages.update({number: count or 0 for number, count in zip(numbers, counts, strict=True)})
     return last, messages
+
+
+def last_signs(stats: Any | None) -> Mapping[int, int]:
+    """Return when each run was last seen alive by its stats, in ns; a run without stats is not in it."""
+    return _read_stats(stats)[0]
 
 
 def connections(events: Any, *, stats: Any | None = None) -> pa.Table:

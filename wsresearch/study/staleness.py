@@ -43,8 +43,16 @@ _CONFIDENCE: Final = 0.95
 _TAIL: Final = 100
 """Longest silences that the law of longer ones is fitted to: enough for its shape, few enough to be a tail."""
 
+_LEAST: Final = 10 * _TAIL
+"""Silences below which no law is fitted: a tenth is a tail, half of them is not."""
+
 _ERRORS: Final = 1.645
 """Standard errors that a one-sided 95 % bound lies away."""
+
+_EXPECTED: Final = 1.0
+"""Alarms, at the rate that is asked for, in what was recorded: below that a law is not asked. It then tells of silences
+as rare as the longest that was seen, and hardly of rarer ones. Of windows of one steady process nine in ten are then
+recommended the same within a factor of 3; of windows of a minute any candidate (``tests/study/test_steady.py``)."""
 
 _Floats = NDArray[np.float64]
 
@@ -66,7 +74,10 @@ class Staleness:
     measured
         Whether its rate is bounded by what was recorded: ``per_day_most``. If not, too little was recorded, for
         without any false alarm it takes ``3 / tolerated`` days to bound the rate (the rule of three), and it is the
-        shortest without one that the fitted law allows: ``per_day_fitted_most``.
+        shortest without one that the fitted law allows: ``per_day_fitted_most``. That is asked only from a third of
+        those days on: when one alarm was to be expected at the tolerated rate.
+    why
+        Why none is recommended, as a clause; None if one is.
     """
 
     table: pa.Table
@@ -74,6 +85,7 @@ class Staleness:
     tolerated: float
     idle_timeout: float | None
     measured: bool
+    why: str | None = None
 
     @property
     def row(self) -> dict[str, Any] | None:
@@ -96,7 +108,7 @@ def _detected(outages: Any) -> tuple[_Floats, _Floats]:
 
 def _fitted(swept: Sweep, seconds: _Floats) -> tuple[_Floats, _Floats] | None:
     """Return how many silences inside connections are longer, by the law fitted to the longest, and a bound on it."""
-    if swept.ordinary < 10 * _TAIL:  # a tenth is a tail, half of them is not
+    if swept.ordinary < _LEAST:
         return None
     longest = swept.longest / 1e9
     law = Tail.fitted(longest[None, -_TAIL - 1 :], swept.ordinary)
@@ -184,6 +196,8 @@ def staleness(swept: Sweep, outages: Any, *, timeouts: Sequence[float] = TIMEOUT
         rows.append((timeout, *alarms, len(late), float((late - timeout).sum())))
     measured = [row[0] for row in rows if row[3] is not None and row[3] <= tolerated]
     believed = [row[0] for row in rows if row[5] is not None and row[5] <= tolerated and row[1] == 0]
+    if days * tolerated < _EXPECTED:
+        believed = []
     chosen = min(measured or believed, default=None)
     return Staleness(
         table=as_table(rows, STALENESS),
@@ -191,4 +205,16 @@ def staleness(swept: Sweep, outages: Any, *, timeouts: Sequence[float] = TIMEOUT
         tolerated=tolerated,
         idle_timeout=chosen,
         measured=bool(measured),
+        why=None if chosen is not None else _why_none(swept, tolerated, candidates[-1]),
     )
+
+
+def _why_none(swept: Sweep, tolerated: float, longest: float) -> str:
+    """Say why no timeout is recommended, and from when on one could be."""
+    rate = f"{tolerated:g} false alarm{'' if tolerated == 1 else 's'} a day"
+    needed = _EXPECTED / tolerated * _DAY
+    if swept.watched < needed:
+        return f"it takes {needed / 3600:.3g} h to tell a rate of {rate}"
+    if swept.ordinary < _LEAST:
+        return f"of {_LEAST:,} silences that a law of longer ones is fitted to there are {swept.ordinary:,}"
+    return f"even {longest:g} s may raise more than {rate}"
