@@ -22,7 +22,7 @@ class Refuses:
     """An attempt that fails after so many seconds."""
 
     after: float = 0.01
-    failure: Failure = field(default_factory=lambda: Failure(cause=Cause.REFUSED))
+    failure: Failure = field(default_factory=lambda: Failure(cause=Cause.REFUSED, detail="connection refused"))
 
 
 @dataclass(kw_only=True)
@@ -37,11 +37,23 @@ class Opens:
 
 
 class SimTransport:
-    """The network: ``venue(number, now)`` answers the attempt of that number."""
+    """The network: ``venue(number, now)`` answers the attempt of that number.
+
+    Attributes
+    ----------
+    attempts, ends, goodbyes
+        When each attempt began, when a script ended a connection, and when the client said goodbye.
+    live, most_live
+        Links that are not gone, now and at most.
+    answers_after
+        Seconds that a venue takes to answer a goodbye.
+    """
 
     def __init__(self, venue: Callable[[int, float], Refuses | Opens]) -> None:
         self.venue = venue
         self.attempts: list[float] = []
+        self.ends: list[float] = []
+        self.answers_after = 0.0
         self.live = 0
         self.most_live = 0
         self.goodbyes: list[float] = []
@@ -85,6 +97,7 @@ class SimLink:
             if pause:  # without one it came together with the step before
                 await asyncio.sleep(pause)
             if isinstance(step, Failure):
+                self._net.ends.append(self._net.now())
                 return step
             self._inbox.put(step, self._anchor.wall(self._net.now()))
         return await asyncio.get_running_loop().create_future()
@@ -102,6 +115,8 @@ class SimLink:
 
     async def close(self) -> None:
         self._net.goodbyes.append(self._net.now())
+        if self._net.answers_after:
+            await asyncio.sleep(self._net.answers_after)
         self.abort()
 
     def abort(self) -> None:

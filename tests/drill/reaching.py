@@ -208,7 +208,7 @@ async def banner(scene: Scene) -> None:
         b"x" * 100_000,
         b"HTTP/0.9 huh\r\n",
     ]
-    await scene.peer.said(scene.rng.choice(banners))
+    await scene.send_away(scene.rng.choice(banners))
     await scene.peer.forever()
 
 
@@ -219,7 +219,7 @@ def answers(*statuses: int, **headers: str) -> Fault:
         await scene.peer.asked()
         told = {name: value() if callable(value) else value for name, value in headers.items()}
         body = b'{"code":-1,"msg":"<script>alert(1)</script>\x1b[31m"}' * scene.rng.randint(0, 30)
-        await scene.peer.said(http(scene.rng.choice(statuses), body, **told))
+        await scene.send_away(http(scene.rng.choice(statuses), body, **told))
 
     return fault
 
@@ -258,8 +258,9 @@ def in_an_hour_ago() -> str:
     return format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
 
 
-def in_a_second() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+def in_two_seconds() -> str:
+    """A date between one second and two from now: it knows no fractions."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
 
 
 # -- TLS ----------------------------------------------------------------------------------------------------------
@@ -336,6 +337,7 @@ def a(name: str, injected: str, fault: Fault | None, *causes: str, recovers: flo
     ends = options.get("ends", 0)
     may_note = options.pop("may_note", ())
     told: dict[str, Any] = {"truth": PERMANENT} if ends else {}
+    told |= {key: options.pop(key) for key in ("truth", "attempts", "waits", "says") if key in options}
     play = on_sockets(fault, **options)
     return Scenario(
         name=name,
@@ -351,7 +353,11 @@ def a(name: str, injected: str, fault: Fault | None, *causes: str, recovers: flo
 
 
 _SLOW: dict[str, Any] = {"open_timeout": OPEN_TIMEOUT}
-_PERMANENT: dict[str, Any] = {"ends": 3}
+_PERMANENT: dict[str, Any] = {"ends": 3, "attempts": 1}
+_THRICE: dict[str, Any] = {"ends": 3, "attempts": 3}
+REDIRECTS = 3
+"""That are followed on one server, each on a connection of its own."""
+BANNERS = 8
 
 SCENARIOS = (
     a("refused", "nobody listens on the port", None, "refused", times=(0, 0), prelude=nobody_listens),
@@ -372,7 +378,12 @@ SCENARIOS = (
       "open_timeout", **_SLOW),
     a("accept, then FIN", "TCP is accepted and closed, before or after the request", fin, "eof"),
     a("accept, then RST", "TCP is accepted and reset, before or after the request", rst, "reset"),
-    a("a banner of another protocol", "SSH, SMTP or noise answers", banner, "not_websocket"),
+    a("a banner of another protocol", "SSH, SMTP or noise answers", banner, "not_websocket",
+      says="not a WebSocket server"),
+    a("a banner of another protocol, again and again", "SSH, SMTP or noise answers, far oftener than thrice", banner,
+      "not_websocket", times=(BANNERS, BANNERS), attempts=BANNERS + 1, waits=0.05, says="not a WebSocket server",
+      policy="exponential(base=0.05, cap=0.2)",
+      truth="it is tried again as the policy says and never given up; every row sent then is stored"),
     a("TLS that stalls", "the server takes the hello and says nothing", None, "open_timeout", times=(0, 0),
       host="localhost", tls=speaks("good"), prelude=no_tls(takes_the_hello), **_SLOW),
     a("TLS to a plain port", "the server answers the hello with HTTP", None, "tls", times=(0, 0),
@@ -391,23 +402,25 @@ SCENARIOS = (
       cut, "reset", "no_descriptors", delivers=True, times=(1, 1), may_note=["disk"],
       prelude=descriptors_used_up),
     a("HTTP 429, 418 or 503, Retry-After in seconds", "the server asks us to stay away for a second",
-      answers(429, 418, 503, Retry_After="1"), "http_status", times=(1, 1), recovers=3.5),
+      answers(429, 418, 503, Retry_After="1"), "http_status", times=(1, 1), attempts=2, waits=1.0, recovers=3.5),
     a("HTTP 429, 418 or 503, Retry-After as a date", "the server names the second from which on we may come",
-      answers(429, 418, 503, Retry_After=in_a_second), "http_status", times=(1, 1), recovers=3.5),  # type: ignore[arg-type]
+      answers(429, 418, 503, Retry_After=in_two_seconds), "http_status", times=(1, 1),  # type: ignore[arg-type]
+      attempts=2, waits=1.0, recovers=4.5),
     a("HTTP 429, 418 or 503, Retry-After in the past", "the server names a time that is over",
       answers(429, 418, 503, Retry_After=in_an_hour_ago), "http_status"),  # type: ignore[arg-type]
     a("HTTP 5xx", "the server is ill", answers(500, 502, 504, 520), "http_status"),
     a("HTTP 400, 401, 403, 404 or 426", "the server understood and says no", answers(400, 401, 403, 404, 426),
       "http_status", **_PERMANENT),
     a("HTTP 200 instead of 101", "a web page, once or twice", answers(200), "http_status"),
-    a("HTTP 200 instead of 101, thrice", "a web page, again and again", answers(200), "http_status", **_PERMANENT),
+    a("HTTP 200 instead of 101, thrice", "a web page, again and again", answers(200), "http_status", **_THRICE),
     a("a wrong Sec-WebSocket-Accept", "an answer to another request, once or twice", wrong_key, "bad_upgrade"),
     a("a wrong Sec-WebSocket-Accept, thrice", "an answer to another request, again and again", wrong_key,
-      "bad_upgrade", **_PERMANENT),
+      "bad_upgrade", **_THRICE),
     a("compression that nobody asked for", "the answer turns permessage-deflate on", unasked_compression,
       "not_websocket"),
     a("a redirect on the same server", "up to three redirects to other paths of it", redirect_here, times=(1, 3)),
-    a("a redirect loop", "every path redirects to itself", redirects("/loop"), "redirected", **_PERMANENT),
+    a("a redirect loop", "every path redirects to itself", redirects("/loop"), "redirected",
+      **_PERMANENT | {"attempts": 1 + REDIRECTS}),
     a("a redirect to another server", "the answer leads to another host", redirects("wss://evil.example/ws?token=s3cret"),
       "redirected", **_PERMANENT),
     a("a dead proxy in the environment", "every proxy variable names a port nobody listens on", None,
