@@ -29,11 +29,13 @@ class Refuses:
 class Opens:
     """An attempt that opens, and what the connection then brings: ``(seconds since the last step, message)``.
 
-    A failure in place of a message ends the connection; after the last step it stays open and silent.
+    A failure in place of a message ends the connection; after the last step it stays open and silent. One that
+    outlives its end goes on with its script when it has been dropped, and puts into the inbox what it brings.
     """
 
     after: float = 0.03
     script: Iterable[tuple[float, bytes | Failure]] = ()
+    outlives: bool = False
 
 
 class SimTransport:
@@ -90,6 +92,7 @@ class SimLink:
         net.live += 1
         net.most_live = max(net.most_live, net.live)
         self._gone = False
+        self._outlives = answer.outlives
         self._task = asyncio.create_task(self._play(answer.script))
 
     async def _play(self, script: Iterable[tuple[float, bytes | Failure]]) -> Failure:
@@ -123,7 +126,8 @@ class SimLink:
         if not self._gone:
             self._gone = True
             self._net.live -= 1
-            self._task.cancel()
+            if not self._outlives:
+                self._task.cancel()
 
 
 def trade(trade_id: int, now: float, *, symbol: str = "BTCUSDT", price: str = "100.5", quantity: str = "0.25") -> bytes:

@@ -101,7 +101,7 @@ def drilled(scenario: Scenario, seed: int) -> Verdict:
 def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     reader = Reader(facts.root)
     columns = ["symbol", "trade_id", "price", "quantity", "side", "trade_time"]
-    table = reader.trades(columns=columns).to_pydict()
+    table = reader.trades(columns=[*columns, "connection"]).to_pydict()
     stored = list(zip(*(table[name] for name in columns), strict=True))
     expected = [trade.row() for trade in facts.sent]
     stats = reader.stats()
@@ -125,6 +125,9 @@ def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     have = set(stored)
     if not verdict.duplicated and stored != [row for row in expected if row in have]:
         verdict.problems.append("rows are not stored in the order they were sent")
+    bear = list(zip(table["symbol"], table["trade_id"], table["connection"], strict=True))
+    if wrongly := [row for row in bear if facts.connections.get(row[:2], row[2]) != row[2]]:
+        verdict.problems.append(f"{len(wrongly)} rows bear another connection than delivered them: {wrongly[0]}")
     told = {(row["symbol"], row["first_id"], row["last_id"]) for row in holes(reader.events()).to_pylist()}
     true = set(_missing(stored) if facts.holes is None else facts.holes)
     verdict.holes_wrong = len(told ^ true)

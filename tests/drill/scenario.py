@@ -155,6 +155,8 @@ class Facts:
     may_lose
         How many rows of `sent` may be missing on disk, each as a hole, because the process was killed or said that it
         dropped them; None: as many as the stats say were dropped.
+    connections
+        The number of the connection that a stored row must bear, by symbol and id; empty: not judged here.
     accepted
         Connections that the server accepted from the client, whatever became of them; None: not counted here.
     waited
@@ -176,6 +178,7 @@ class Facts:
     noticed: float | None = None
     rejected: int | None = 0
     may_lose: int | None = 0
+    connections: dict[tuple[str, int], int] = field(default_factory=dict)
     accepted: int | None = None
     waited: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from wsresearch.collect import status
 from wsresearch.collect.intake import Intake
 from wsresearch.collect.leaving import Leaving
 from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.sequence import Ledger
 from wsresearch.collect.transport import WebSocketLink
 from wsresearch.reconnect import causes, lifecycle
 from wsresearch.reconnect.causes import Cause, Failure, Severity, Verdict, classify, in_words
@@ -118,7 +119,7 @@ def test_a_fourth_strike(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_another_protocol_that_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What answers is no WebSocket server: it may become one, so a third time is no end."""
-    strict = causes._BY_CAUSE | {Cause.NOT_WEBSOCKET: causes._three_strikes("x")}
+    strict = {**causes._BY_CAUSE, Cause.NOT_WEBSOCKET: causes._three_strikes("x")}
     monkeypatch.setattr(causes, "_BY_CAUSE", strict)
     told = found(named("a banner of another protocol, again and again"))
     assert "exit code 3, expected 0" in told
@@ -159,6 +160,28 @@ def test_a_last_word_that_is_not_in_words(monkeypatch: pytest.MonkeyPatch) -> No
     """The event that ends a run for good says why, and how to mend it."""
     monkeypatch.setattr(lifecycle, "in_words", lambda _cause: "x")
     assert "its last event says only" in found(named("a redirect to another server"))
+
+
+def test_an_old_connection_that_is_only_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes go past the reader straight into the queue: a replaced connection whose TCP stays open is still heard."""
+    monkeypatch.setattr(WebSocketLink, "abort", lambda self: None)
+    assert "rows are stored that were not sent" in found(named("an old connection that still delivers"))
+
+
+def test_what_two_connections_deliver_stored_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that lets everything pass stores what a replaced connection brings again."""
+    admit = Ledger.admit
+    monkeypatch.setattr(Ledger, "admit", lambda self, batch, **told: replace(admit(self, batch, **told), batch=batch))
+    assert "60 rows are stored that were not sent, or twice" in found(
+        named("an old connection that delivers the same, late")
+    )
+
+
+def test_rows_of_another_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that bears the number of the connection before is told."""
+    digest = Intake.digest
+    monkeypatch.setattr(Intake, "digest", lambda self, most, **told: digest(self, most, **told | {"connection": 1}))
+    assert "60 rows bear another connection" in found(named("an old connection that delivers the same, late"))
 
 
 @pytest.mark.parametrize("name", ["acks", "flapping for minutes"])

@@ -33,6 +33,7 @@ def on_virtual_time(
     net: Callable[[Meet, random.Random], SimTransport] | None = None,
     rejected: int | None = 0,
     holes: Callable[[], list[tuple[str, int, int]]] | None = None,
+    connections: dict[tuple[str, int], int] | None = None,
     **options: Any,
 ) -> Play:
     """Return how a scenario is played on virtual time.
@@ -47,7 +48,7 @@ def on_virtual_time(
         Finds what is wrong from the times of the attempts and the events.
     net
         Makes another network than :class:`~tests.simnet.SimTransport`.
-    rejected, holes
+    rejected, holes, connections
         As in the facts.
     **options
         Of the collector.
@@ -82,9 +83,9 @@ def on_virtual_time(
 
                 stop = collector.stop
 
-                def wished(*args: Any) -> None:
+                def wished(detail: str = "asked to stop") -> None:
                     wishes.append(now())
-                    stop(*args)
+                    stop(detail)
 
                 collector._chronicle.event = noted  # type: ignore[method-assign]
                 collector.stop = wished  # type: ignore[method-assign]
@@ -105,6 +106,7 @@ def on_virtual_time(
             waited=[min(later) for end in network.ends if (later := [at - end for at in network.attempts if at > end])],
             rejected=rejected,
             holes=None if holes is None else holes(),
+            connections=connections or {},
             problems=[] if check is None else check(network.attempts, events),
         )
 
