@@ -22,26 +22,40 @@ class Refuses:
     """An attempt that fails after so many seconds."""
 
     after: float = 0.01
-    failure: Failure = field(default_factory=lambda: Failure(cause=Cause.REFUSED))
+    failure: Failure = field(default_factory=lambda: Failure(cause=Cause.REFUSED, detail="connection refused"))
 
 
 @dataclass(kw_only=True)
 class Opens:
     """An attempt that opens, and what the connection then brings: ``(seconds since the last step, message)``.
 
-    A failure in place of a message ends the connection; after the last step it stays open and silent.
+    A failure in place of a message ends the connection; after the last step it stays open and silent. One that
+    outlives its end goes on with its script when it has been dropped, and puts into the inbox what it brings.
     """
 
     after: float = 0.03
     script: Iterable[tuple[float, bytes | Failure]] = ()
+    outlives: bool = False
 
 
 class SimTransport:
-    """The network: ``venue(number, now)`` answers the attempt of that number."""
+    """The network: ``venue(number, now)`` answers the attempt of that number.
+
+    Attributes
+    ----------
+    attempts, ends, goodbyes
+        When each attempt began, when a script ended a connection, and when the client said goodbye.
+    live, most_live
+        Links that are not gone, now and at most.
+    answers_after
+        Seconds that a venue takes to answer a goodbye.
+    """
 
     def __init__(self, venue: Callable[[int, float], Refuses | Opens]) -> None:
         self.venue = venue
         self.attempts: list[float] = []
+        self.ends: list[float] = []
+        self.answers_after = 0.0
         self.live = 0
         self.most_live = 0
         self.goodbyes: list[float] = []
@@ -78,6 +92,7 @@ class SimLink:
         net.live += 1
         net.most_live = max(net.most_live, net.live)
         self._gone = False
+        self._outlives = answer.outlives
         self._task = asyncio.create_task(self._play(answer.script))
 
     async def _play(self, script: Iterable[tuple[float, bytes | Failure]]) -> Failure:
@@ -85,6 +100,7 @@ class SimLink:
             if pause:  # without one it came together with the step before
                 await asyncio.sleep(pause)
             if isinstance(step, Failure):
+                self._net.ends.append(self._net.now())
                 return step
             self._inbox.put(step, self._anchor.wall(self._net.now()))
         return await asyncio.get_running_loop().create_future()
@@ -102,13 +118,16 @@ class SimLink:
 
     async def close(self) -> None:
         self._net.goodbyes.append(self._net.now())
+        if self._net.answers_after:
+            await asyncio.sleep(self._net.answers_after)
         self.abort()
 
     def abort(self) -> None:
         if not self._gone:
             self._gone = True
             self._net.live -= 1
-            self._task.cancel()
+            if not self._outlives:
+                self._task.cancel()
 
 
 def trade(trade_id: int, now: float, *, symbol: str = "BTCUSDT", price: str = "100.5", quantity: str = "0.25") -> bytes:

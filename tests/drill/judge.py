@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from tests.drill.scenario import Facts, NotPlayed, Scenario
 from wsresearch.capture.reader import Reader
 from wsresearch.capture.verify import verify
-from wsresearch.collect.status import read_status
+from wsresearch.collect.status import Status, read_status
+from wsresearch.reconnect.causes import Cause
 from wsresearch.study import holes
 
 __all__ = ["STOP", "Verdict", "drilled", "left_over"]
@@ -29,6 +30,9 @@ STOP: float = 2.0
 """Seconds from the wish to stop to everything sealed, from any state."""
 
 _ENDINGS = ("lost", "attempt_failed", "gave_up")
+_DETAILED = (*_ENDINGS, "stalled", "stopped", "error")
+_MENDABLE = frozenset(Cause) - {Cause.DISK, Cause.INTERNAL}
+"""What a permanent failure of comes with a hint how to mend it; of the others the detail says what failed."""
 
 
 @dataclass(kw_only=True)
@@ -87,6 +91,8 @@ def drilled(scenario: Scenario, seed: int) -> Verdict:
         verdict.problems += facts.problems
         _judge_rows(scenario, facts, verdict)
         _judge_story(scenario, facts, verdict)
+        _judge_words(scenario, facts, verdict)
+        _judge_attempts(scenario, facts, verdict)
         _judge_times(scenario, facts, verdict)
         _judge_files(facts, verdict)
     return verdict
@@ -95,7 +101,7 @@ def drilled(scenario: Scenario, seed: int) -> Verdict:
 def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     reader = Reader(facts.root)
     columns = ["symbol", "trade_id", "price", "quantity", "side", "trade_time"]
-    table = reader.trades(columns=columns).to_pydict()
+    table = reader.trades(columns=[*columns, "connection"]).to_pydict()
     stored = list(zip(*(table[name] for name in columns), strict=True))
     expected = [trade.row() for trade in facts.sent]
     stats = reader.stats()
@@ -119,6 +125,9 @@ def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
     have = set(stored)
     if not verdict.duplicated and stored != [row for row in expected if row in have]:
         verdict.problems.append("rows are not stored in the order they were sent")
+    bear = list(zip(table["symbol"], table["trade_id"], table["connection"], strict=True))
+    if wrongly := [row for row in bear if facts.connections.get(row[:2], row[2]) != row[2]]:
+        verdict.problems.append(f"{len(wrongly)} rows bear another connection than delivered them: {wrongly[0]}")
     told = {(row["symbol"], row["first_id"], row["last_id"]) for row in holes(reader.events()).to_pylist()}
     true = set(_missing(stored) if facts.holes is None else facts.holes)
     verdict.holes_wrong = len(told ^ true)
@@ -160,6 +169,48 @@ def _judge_story(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
         verdict.problems.append(f"in the end the status says {status}, expected {state} and why")
     if facts.most_live > 1:
         verdict.problems.append(f"{facts.most_live} connections were open at one time")
+
+
+def _judge_words(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
+    """The cause stands in plain words in status and events: a sentence of its own, and a detail with each end."""
+    status = read_status(facts.root)
+    for cause in sorted(facts.causes - {""}):
+        words = _words(status, cause)
+        if len(words.split()) < 4 or not words.isprintable() or "_" in words:
+            verdict.problems.append(f"of {cause} the status says {words!r}, which is no sentence for people")
+        same = [str(other) for other in Cause if other != cause and _words(status, other) == words]
+        if same:
+            verdict.problems.append(f"of {cause} the status says the same as of {same}: {words!r}")
+        if words not in str(replace(status, cause=cause)):
+            verdict.problems.append(f"the line of the status does not tell of {cause} in words")
+    if not any(scenario.says in _words(status, cause) for cause in facts.causes):
+        verdict.problems.append(f"the status never says {scenario.says!r}")
+    events = Reader(facts.root).events(columns=["seq", "kind", "cause", "detail"]).to_pylist()
+    for row in events:
+        detail = row["detail"] or ""
+        if row["kind"] in _DETAILED and not (detail.strip() and detail.isprintable()):
+            verdict.problems.append(f"event {row['seq']}, {row['kind']} by {row['cause']}, has the detail {detail!r}")
+    if scenario.ends and events[-1]["cause"] in _MENDABLE:
+        words, detail = _words(status, events[-1]["cause"]), events[-1]["detail"] or ""
+        if words not in detail or len(detail) < len(words) + 10:
+            verdict.problems.append(f"the run ended because {words}, and its last event says only {detail!r}")
+
+
+def _words(status: Status, cause: str) -> str:
+    return replace(status, cause=cause).in_words or ""
+
+
+def _judge_attempts(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
+    """Transient, wait as told, permanent: what the server saw of it."""
+    if scenario.attempts is not None and facts.accepted != scenario.attempts:
+        verdict.problems.append(f"the server accepted {facts.accepted} connections, expected {scenario.attempts}")
+    if scenario.waits is None:
+        return
+    if not facts.waited:
+        verdict.problems.append("nobody came again after an answer that sends away")
+    early = [waited for waited in facts.waited if waited < scenario.waits]
+    if early:
+        verdict.problems.append(f"back after {min(early):.3f} s, {scenario.waits:g} s were asked for")
 
 
 def _judge_times(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:

@@ -7,12 +7,8 @@ import atexit
 import contextlib
 import errno
 import os
-import resource
 import shutil
-import socket
 import ssl
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -23,154 +19,25 @@ from typing import Any
 from unittest import mock
 
 from tests.collect.certificates import Certificates
-from tests.collect.rawserver import Peer, RawServer, Script, free_port, http
+from tests.collect.rawserver import Peer, RawServer, Script, http
 from tests.drill.scenario import Scenario, Section
 from tests.drill.sockets import Fault, Prelude, Scene, Stage, on_sockets
+from tests.drill.unaccepted import (
+    connect_fails,
+    dead_proxy,
+    descriptors_used_up,
+    meanwhile,
+    no_answer,
+    nobody_listens,
+    not_found,
+    resolver,
+    swallowed,
+)
 
 __all__ = ["SCENARIOS"]
 
 OPEN_TIMEOUT = 0.5
 PERMANENT = "what was stored before stays; the run ends by itself with exit code 3 and says how to mend it"
-
-
-# -- before a connection is accepted ------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def nobody_listens(stage: Stage) -> AsyncIterator[None]:
-    async with _later(stage):
-        yield
-
-
-@contextlib.asynccontextmanager
-async def swallowed(stage: Stage) -> AsyncIterator[None]:
-    """A full backlog swallows every SYN."""
-    stage.listener.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.1", stage.port))
-
-    def free() -> None:
-        for filler in fillers:
-            filler.close()
-
-    async with _later(stage, free):
-        yield
-
-
-def connect_fails(*numbers: int) -> Prelude:
-    """Every connect fails with one of these errors."""
-
-    @contextlib.asynccontextmanager
-    async def prelude(stage: Stage) -> AsyncIterator[None]:
-        async def failing(*_args: Any, **_options: Any) -> Any:
-            number = stage.rng.choice(numbers)
-            raise OSError(number, os.strerror(number))
-
-        patch = mock.patch("wsresearch.collect.reach.start_connection", failing)
-        patch.start()
-        async with _later(stage, patch.stop):
-            yield
-
-    return prelude
-
-
-def resolver(answer: Callable[[], Any]) -> Prelude:
-    """The name `venue.example` is asked for in vain; then it is the loopback address."""
-
-    @contextlib.asynccontextmanager
-    async def prelude(stage: Stage) -> AsyncIterator[None]:
-        real, failing = socket.getaddrinfo, threading.Event()
-        failing.set()
-
-        def looked_up(host: str, *args: Any, **options: Any) -> Any:
-            if host != "venue.example" or options.get("flags"):
-                return real(host, *args, **options)
-            while failing.is_set():
-                answer()
-            return real("127.0.0.1", *args, **options)
-
-        patch = mock.patch("socket.getaddrinfo", looked_up)
-        patch.start()
-        try:
-            async with _later(stage, failing.clear):
-                yield
-        finally:
-            failing.clear()
-            patch.stop()
-
-    return prelude
-
-
-def not_found() -> None:
-    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-
-def no_answer() -> None:
-    threading.Event().wait(0.01)
-
-
-@contextlib.asynccontextmanager
-async def descriptors_used_up(stage: Stage) -> AsyncIterator[None]:
-    """From the loss of the first connection on, every descriptor of the process is taken, for a while."""
-    await stage.listen()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken: list[int] = []
-
-    async def take() -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(0))
-            await asyncio.sleep(0.001)  # what was just closed is taken too
-
-    async def starve() -> None:
-        while stage.left is None:  # noqa: ASYNC110 - the fault sets a time
-            await asyncio.sleep(0.001)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(fd) for fd in os.listdir("/proc/self/fd")) + 2, hard))  # noqa: PTH208
-        try:
-            async with _meanwhile(take()):
-                await stage.failures(stage.rng.randint(1, 3))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for descriptor in taken:
-                os.close(descriptor)
-            stage.over = time.monotonic()
-
-    async with _meanwhile(starve()):
-        yield
-
-
-@contextlib.asynccontextmanager
-async def dead_proxy(stage: Stage) -> AsyncIterator[None]:
-    names = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY")
-    with mock.patch.dict(os.environ, dict.fromkeys(names, f"http://127.0.0.1:{free_port()}")):
-        await stage.listen()
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _later(stage: Stage, end: Callable[[], Any] = lambda: None) -> AsyncIterator[None]:
-    """Let a few attempts fail, end what they fail of, and listen."""
-
-    async def recover() -> None:
-        await stage.failures(stage.rng.randint(1, 3))
-        end()
-        await stage.listen()
-
-    async with _meanwhile(recover()):
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _meanwhile(work: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 # -- what an accepted connection meets ----------------------------------------------------------------------------
@@ -208,7 +75,7 @@ async def banner(scene: Scene) -> None:
         b"x" * 100_000,
         b"HTTP/0.9 huh\r\n",
     ]
-    await scene.peer.said(scene.rng.choice(banners))
+    await scene.send_away(scene.rng.choice(banners))
     await scene.peer.forever()
 
 
@@ -219,7 +86,7 @@ def answers(*statuses: int, **headers: str) -> Fault:
         await scene.peer.asked()
         told = {name: value() if callable(value) else value for name, value in headers.items()}
         body = b'{"code":-1,"msg":"<script>alert(1)</script>\x1b[31m"}' * scene.rng.randint(0, 30)
-        await scene.peer.said(http(scene.rng.choice(statuses), body, **told))
+        await scene.send_away(http(scene.rng.choice(statuses), body, **told))
 
     return fault
 
@@ -258,8 +125,9 @@ def in_an_hour_ago() -> str:
     return format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
 
 
-def in_a_second() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+def in_two_seconds() -> str:
+    """A date between one second and two from now: it knows no fractions."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
 
 
 # -- TLS ----------------------------------------------------------------------------------------------------------
@@ -305,7 +173,7 @@ def no_tls(script: Script) -> Prelude:
             await stage.listen()
 
         with trusted():
-            async with _meanwhile(replace()):
+            async with meanwhile(replace()):
                 yield
 
     return prelude
@@ -336,6 +204,7 @@ def a(name: str, injected: str, fault: Fault | None, *causes: str, recovers: flo
     ends = options.get("ends", 0)
     may_note = options.pop("may_note", ())
     told: dict[str, Any] = {"truth": PERMANENT} if ends else {}
+    told |= {key: options.pop(key) for key in ("truth", "attempts", "waits", "says") if key in options}
     play = on_sockets(fault, **options)
     return Scenario(
         name=name,
@@ -351,7 +220,11 @@ def a(name: str, injected: str, fault: Fault | None, *causes: str, recovers: flo
 
 
 _SLOW: dict[str, Any] = {"open_timeout": OPEN_TIMEOUT}
-_PERMANENT: dict[str, Any] = {"ends": 3}
+_PERMANENT: dict[str, Any] = {"ends": 3, "attempts": 1}
+_THRICE: dict[str, Any] = {"ends": 3, "attempts": 3}
+REDIRECTS = 3
+"""That are followed on one server, each on a connection of its own."""
+BANNERS = 8
 
 SCENARIOS = (
     a("refused", "nobody listens on the port", None, "refused", times=(0, 0), prelude=nobody_listens),
@@ -372,7 +245,12 @@ SCENARIOS = (
       "open_timeout", **_SLOW),
     a("accept, then FIN", "TCP is accepted and closed, before or after the request", fin, "eof"),
     a("accept, then RST", "TCP is accepted and reset, before or after the request", rst, "reset"),
-    a("a banner of another protocol", "SSH, SMTP or noise answers", banner, "not_websocket"),
+    a("a banner of another protocol", "SSH, SMTP or noise answers", banner, "not_websocket",
+      says="not a WebSocket server"),
+    a("a banner of another protocol, again and again", "SSH, SMTP or noise answers, far oftener than thrice", banner,
+      "not_websocket", times=(BANNERS, BANNERS), attempts=BANNERS + 1, waits=0.05, says="not a WebSocket server",
+      policy="exponential(base=0.05, cap=0.2)",
+      truth="it is tried again as the policy says and never given up; every row sent then is stored"),
     a("TLS that stalls", "the server takes the hello and says nothing", None, "open_timeout", times=(0, 0),
       host="localhost", tls=speaks("good"), prelude=no_tls(takes_the_hello), **_SLOW),
     a("TLS to a plain port", "the server answers the hello with HTTP", None, "tls", times=(0, 0),
@@ -391,23 +269,25 @@ SCENARIOS = (
       cut, "reset", "no_descriptors", delivers=True, times=(1, 1), may_note=["disk"],
       prelude=descriptors_used_up),
     a("HTTP 429, 418 or 503, Retry-After in seconds", "the server asks us to stay away for a second",
-      answers(429, 418, 503, Retry_After="1"), "http_status", times=(1, 1), recovers=3.5),
+      answers(429, 418, 503, Retry_After="1"), "http_status", times=(1, 1), attempts=2, waits=1.0, recovers=3.5),
     a("HTTP 429, 418 or 503, Retry-After as a date", "the server names the second from which on we may come",
-      answers(429, 418, 503, Retry_After=in_a_second), "http_status", times=(1, 1), recovers=3.5),  # type: ignore[arg-type]
+      answers(429, 418, 503, Retry_After=in_two_seconds), "http_status", times=(1, 1),  # type: ignore[arg-type]
+      attempts=2, waits=1.0, recovers=4.5),
     a("HTTP 429, 418 or 503, Retry-After in the past", "the server names a time that is over",
       answers(429, 418, 503, Retry_After=in_an_hour_ago), "http_status"),  # type: ignore[arg-type]
     a("HTTP 5xx", "the server is ill", answers(500, 502, 504, 520), "http_status"),
     a("HTTP 400, 401, 403, 404 or 426", "the server understood and says no", answers(400, 401, 403, 404, 426),
       "http_status", **_PERMANENT),
     a("HTTP 200 instead of 101", "a web page, once or twice", answers(200), "http_status"),
-    a("HTTP 200 instead of 101, thrice", "a web page, again and again", answers(200), "http_status", **_PERMANENT),
+    a("HTTP 200 instead of 101, thrice", "a web page, again and again", answers(200), "http_status", **_THRICE),
     a("a wrong Sec-WebSocket-Accept", "an answer to another request, once or twice", wrong_key, "bad_upgrade"),
     a("a wrong Sec-WebSocket-Accept, thrice", "an answer to another request, again and again", wrong_key,
-      "bad_upgrade", **_PERMANENT),
+      "bad_upgrade", **_THRICE),
     a("compression that nobody asked for", "the answer turns permessage-deflate on", unasked_compression,
       "not_websocket"),
     a("a redirect on the same server", "up to three redirects to other paths of it", redirect_here, times=(1, 3)),
-    a("a redirect loop", "every path redirects to itself", redirects("/loop"), "redirected", **_PERMANENT),
+    a("a redirect loop", "every path redirects to itself", redirects("/loop"), "redirected",
+      **_PERMANENT | {"attempts": 1 + REDIRECTS}),
     a("a redirect to another server", "the answer leads to another host", redirects("wss://evil.example/ws?token=s3cret"),
       "redirected", **_PERMANENT),
     a("a dead proxy in the environment", "every proxy variable names a port nobody listens on", None,

@@ -155,6 +155,13 @@ class Facts:
     may_lose
         How many rows of `sent` may be missing on disk, each as a hole, because the process was killed or said that it
         dropped them; None: as many as the stats say were dropped.
+    connections
+        The number of the connection that a stored row must bear, by symbol and id; empty: not judged here.
+    accepted
+        Connections that the server accepted from the client, whatever became of them; None: not counted here.
+    waited
+        Seconds from each answer that sends the client away to the next connection that the server accepted, both on
+        the server's clock.
     problems
         What was wrong beyond what is judged for every scenario.
     """
@@ -171,6 +178,9 @@ class Facts:
     noticed: float | None = None
     rejected: int | None = 0
     may_lose: int | None = 0
+    connections: dict[tuple[str, int], int] = field(default_factory=dict)
+    accepted: int | None = None
+    waited: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -199,6 +209,13 @@ class Scenario:
         Causes of `error` events that must, and that may, be there besides.
     ends
         Exit code of the run: 0 stopped by us, 3 permanent failure, 4 gave up.
+    attempts
+        How many connections the server must accept, no more and no less: 1 where the first failure is permanent, 3
+        where the third is; None where chance decides.
+    waits
+        Seconds that the client must stay away at least after each answer that sends it away; None: not measured.
+    says
+        What the status must say of the cause, in these words among others.
     within
         Seconds in which the fault must be noticed; None: not measured.
     recovers
@@ -220,6 +237,9 @@ class Scenario:
     notes: frozenset[str] = frozenset()
     may_note: frozenset[str] = frozenset()
     ends: int = 0
+    attempts: int | None = None
+    waits: float | None = None
+    says: str = ""
     within: float | None = None
     recovers: float = 2.0
     prepare: Callable[[], object] = object

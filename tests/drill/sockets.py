@@ -43,6 +43,22 @@ PATIENCE = 30.0
 """Seconds for what takes a fraction of one; only a run that fails needs them."""
 
 
+class _Listener(socket.socket):
+    """A listening socket that tells of every connection that it accepts, whatever becomes of it."""
+
+    met: Callable[[int], None]
+
+    def dup(self) -> _Listener:
+        twin = super().dup()
+        twin.met = self.met
+        return twin
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self.met(address[1])
+        return connection, address
+
+
 class Stage:
     """What a run is played on.
 
@@ -52,6 +68,8 @@ class Stage:
         The client, what is traded, and where everything random is drawn from.
     port
         Of the server; its own from the beginning, listened on once :meth:`listen` was called.
+    accepted, answered
+        When the server accepted a connection of the client's, and when it gave an answer that sends the client away.
     """
 
     def __init__(self, run: Run, serve: Callable[[Scene], Awaitable[None]], *, tls: ssl.SSLContext | None) -> None:
@@ -62,13 +80,17 @@ class Stage:
         self.began: float | None = None
         self.left: float | None = None
         self.over = self.recovered = 0.0
-        self.accepted = 0
+        self.accepted: list[float] = []
+        self.answered: list[float] = []
         self.most_live = 0
+        self._scenes = 0
+        self._strangers: set[int] = set()
         self._serve = serve
         self._tls = tls
         self._stack = contextlib.AsyncExitStack()
         # Bound and not listening it refuses every connection, and nobody else can get the number.
-        self.listener = self._stack.enter_context(socket.socket())
+        self.listener = self._stack.enter_context(_Listener())
+        self.listener.met = self._accepted
         self.listener.bind(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
 
@@ -88,13 +110,25 @@ class Stage:
         """Close the server and whatever is connected to it."""
         await self._stack.aclose()
 
-    async def _meet(self, peer: Peer) -> None:
+    @property
+    def waited(self) -> list[float]:
+        """Seconds from each answer that sent the client away until it was accepted again."""
+        comings = [[at - answer for at in self.accepted if at > answer] for answer in self.answered]
+        return [min(later) for later in comings if later]
+
+    def _accepted(self, port: int) -> None:
         clients = _clients(self.port)
-        if clients is not None and peer.writer.get_extra_info("peername")[1] not in clients[0]:
-            return  # somebody else's, who was looking for a port that nobody listens on
-        self.accepted += 1
+        if clients is not None and port not in clients[0]:
+            self._strangers.add(port)  # somebody else's, who was looking for a port that nobody listens on
+            return
+        self._strangers.discard(port)
+        self.accepted.append(time.monotonic())
         self.most_live = max(self.most_live, 1 if clients is None else clients[1])
-        await self._serve(Scene(self, peer, self.accepted))
+
+    async def _meet(self, peer: Peer) -> None:
+        if peer.writer.get_extra_info("peername")[1] not in self._strangers:
+            self._scenes += 1
+            await self._serve(Scene(self, peer, self._scenes))
 
 
 class Scene:
@@ -126,6 +160,11 @@ class Scene:
             del rest[:several]
         await self.settled()
         self.venue.unsure -= {trade.row() for trade in trades}
+
+    async def send_away(self, content: bytes) -> None:
+        """Answer, and note when: what the client does next depends on this."""
+        self.stage.answered.append(time.monotonic())
+        await self.peer.said(content)
 
     def miss(self) -> None:
         """Let trades happen that nobody is told of."""
@@ -300,6 +339,8 @@ def on_sockets(
             noticed=None if stage.began is None or stage.left is None else stage.left - stage.began,
             rejected=0 if rejected is None else rejected(stage),
             may_lose=may_lose,
+            accepted=len(stage.accepted),
+            waited=stage.waited,
             problems=problems,
         )
 

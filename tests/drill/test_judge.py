@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -16,9 +17,14 @@ from tests.drill.links import QUICK, Costs, link_down, on_link
 from tests.drill.scenario import Facts, NotPlayed, Run, Scenario, Section
 from tests.drill.table import SCENARIOS
 from tests.drill.weather import Weather, path, weather
+from wsresearch.collect import status
 from wsresearch.collect.intake import Intake
+from wsresearch.collect.leaving import Leaving
 from wsresearch.collect.recorder import Recorder
+from wsresearch.collect.sequence import Ledger
 from wsresearch.collect.transport import WebSocketLink
+from wsresearch.reconnect import causes, lifecycle
+from wsresearch.reconnect.causes import Cause, Failure, Severity, Verdict, classify, in_words
 
 
 def named(name: str) -> Scenario:
@@ -72,6 +78,123 @@ def test_another_cause_another_exit_code_another_time() -> None:
     assert "exit code 0" in found(replace(scenario, ends=3))
     assert "recovery took" in found(replace(scenario, recovers=0.0))
     assert "error events" in found(replace(scenario, notes=frozenset({"overflow"})))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HTTP 429, 418 or 503, Retry-After in seconds", "HTTP 429, 418 or 503, Retry-After as a date", "close 1013"],
+)
+def test_a_request_to_wait_that_is_not_heeded(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Who is told to stay away and follows its policy instead is back too early, by the server's clock."""
+    monkeypatch.setattr(lifecycle, "classify", lambda failure, **told: replace(classify(failure, **told), at_least=0.0))
+    assert "were asked for" in found(named(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["HTTP 400, 401, 403, 404 or 426", "a redirect to another server", "an expired certificate"]
+)
+def test_a_permanent_failure_that_is_tried_again(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A run that ends as it should, but only after three attempts, has asked the server twice too often."""
+    seen: list[Failure] = []
+
+    def patient(failure: Failure, **told: Any) -> Verdict:
+        seen.append(failure)
+        verdict = classify(failure, **told)
+        return verdict if len(seen) >= 3 else Verdict(severity=Severity.TRANSIENT)
+
+    monkeypatch.setattr(lifecycle, "classify", patient)
+    assert "accepted 3 connections, expected 1" in found(named(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HTTP 200 instead of 101, thrice", "a wrong Sec-WebSocket-Accept, thrice", "close 4001, thrice",
+     "broken frames, thrice"],
+)  # fmt: skip
+def test_a_fourth_strike(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Three strikes are three, not twelve."""
+    monkeypatch.setattr(causes, "STRIKES", 12)
+    assert "accepted 12 connections, expected 3" in found(named(name))
+
+
+def test_another_protocol_that_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers is no WebSocket server: it may become one, so a third time is no end."""
+    strict = {**causes._BY_CAUSE, Cause.NOT_WEBSOCKET: causes._three_strikes("x")}
+    monkeypatch.setattr(causes, "_BY_CAUSE", strict)
+    told = found(named("a banner of another protocol, again and again"))
+    assert "exit code 3, expected 0" in told
+    assert "accepted 3 connections, expected 9" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("x", "no sentence for people"),
+        ("not_websocket", "no sentence for people"),
+        ("this was not what was expected", "the same as of"),
+    ],
+)
+def test_a_cause_that_is_not_in_words(monkeypatch: pytest.MonkeyPatch, words: str, told: str) -> None:
+    """A letter, a code, or the same sentence for everything: nobody learns from it what happened."""
+    monkeypatch.setattr(status, "in_words", lambda _cause: words)
+    assert told in found(named("a banner of another protocol"))
+
+
+def test_words_that_tell_of_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another protocol's banner it must be said that no WebSocket server answered."""
+    vague = {Cause.NOT_WEBSOCKET: "the attempt failed for some reason"}
+    monkeypatch.setattr(status, "in_words", lambda cause: vague.get(cause) or in_words(cause))
+    assert "never says 'not a WebSocket server'" in found(named("a banner of another protocol"))
+
+
+@pytest.mark.parametrize("detail", ["", "\x1b[31m"])
+def test_an_end_without_a_detail(monkeypatch: pytest.MonkeyPatch, detail: str) -> None:
+    """A connection that ended tells how, in text that can be printed."""
+    columns = lifecycle._columns
+    monkeypatch.setattr(lifecycle, "_columns", lambda failure: {**columns(failure), "detail": detail})
+    monkeypatch.setattr("wsresearch.collect.chronicle.safe", str)
+    assert "lost by reset, has the detail" in found(named("RST"))
+
+
+def test_a_last_word_that_is_not_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event that ends a run for good says why, and how to mend it."""
+    monkeypatch.setattr(lifecycle, "in_words", lambda _cause: "x")
+    assert "its last event says only" in found(named("a redirect to another server"))
+
+
+def test_an_old_connection_that_is_only_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes go past the reader straight into the queue: a replaced connection whose TCP stays open is still heard."""
+    monkeypatch.setattr(WebSocketLink, "abort", lambda self: None)
+    assert "rows are stored that were not sent" in found(named("an old connection that still delivers"))
+
+
+def test_what_two_connections_deliver_stored_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that lets everything pass stores what a replaced connection brings again."""
+    admit = Ledger.admit
+    monkeypatch.setattr(Ledger, "admit", lambda self, batch, **told: replace(admit(self, batch, **told), batch=batch))
+    assert "60 rows are stored that were not sent, or twice" in found(
+        named("an old connection that delivers the same, late")
+    )
+
+
+def test_rows_of_another_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that bears the number of the connection before is told."""
+    digest = Intake.digest
+    monkeypatch.setattr(Intake, "digest", lambda self, most, **told: digest(self, most, **told | {"connection": 1}))
+    assert "60 rows bear another connection" in found(named("an old connection that delivers the same, late"))
+
+
+@pytest.mark.parametrize("name", ["acks", "flapping for minutes"])
+def test_a_stop_that_takes_long(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """On virtual time too, a stop has two seconds."""
+    goodbye = Leaving.say_goodbye
+
+    async def long(*args: Any) -> None:
+        await asyncio.sleep(3)
+        await goodbye(*args)
+
+    monkeypatch.setattr(Leaving, "say_goodbye", long)
+    assert "stopping took 3" in found(named(name))
 
 
 @pytest.mark.parametrize("what", ["descriptor", "thread", "log", "raised in a thread", "raised"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ def on_virtual_time(
     net: Callable[[Meet, random.Random], SimTransport] | None = None,
     rejected: int | None = 0,
     holes: Callable[[], list[tuple[str, int, int]]] | None = None,
+    connections: dict[tuple[str, int], int] | None = None,
     **options: Any,
 ) -> Play:
     """Return how a scenario is played on virtual time.
@@ -46,7 +48,7 @@ def on_virtual_time(
         Finds what is wrong from the times of the attempts and the events.
     net
         Makes another network than :class:`~tests.simnet.SimTransport`.
-    rejected, holes
+    rejected, holes, connections
         As in the facts.
     **options
         Of the collector.
@@ -62,11 +64,15 @@ def on_virtual_time(
         venue = Venue(run.rng, ["BTCUSDT", "ETHUSDT"], clock=tick)
         meet = make(run.rng, venue)
         network: Any = SimTransport(meet) if net is None else net(meet, run.rng)
+        # At once, after a usual round trip, or not at all: longer than a stop has patience.
+        network.answers_after = random.Random(f"goodbye {run.seed}").choice([0.0, 0.02, 1.0])
         told = {**FAST, "idle_timeout": 10_000.0, "seed": run.seed, "duration": seconds} | options
         config = make_config("binance:btcusdt,ethusdt", run.root, **told)
         causes: set[str] = set()
 
-        async def main() -> int:
+        async def main() -> tuple[int, float | None]:
+            now = asyncio.get_running_loop().time
+            wishes: list[float] = []
             async with Collector(config, transport=network, executors=(Immediately(), Immediately())) as collector:
                 note = collector._chronicle.event
 
@@ -75,10 +81,18 @@ def on_virtual_time(
                     if collector.status.cause and collector.status.in_words:
                         causes.add(collector.status.cause)
 
-                collector._chronicle.event = noted  # type: ignore[method-assign]
-                return await collector.run()
+                stop = collector.stop
 
-        code = run_virtually(main())
+                def wished(detail: str = "asked to stop") -> None:
+                    wishes.append(now())
+                    stop(detail)
+
+                collector._chronicle.event = noted  # type: ignore[method-assign]
+                collector.stop = wished  # type: ignore[method-assign]
+                code = await collector.run()
+            return code, now() - wishes[0] if wishes else None
+
+        code, stopping = run_virtually(main())
         causes.add(read_status(run.root).cause or "")
         events = Reader(run.root).events().to_pylist()
         return Facts(
@@ -87,8 +101,12 @@ def on_virtual_time(
             exit_code=code,
             causes=causes,
             most_live=network.most_live,
+            stop=stopping,
+            accepted=len(network.attempts),
+            waited=[min(later) for end in network.ends if (later := [at - end for at in network.attempts if at > end])],
             rejected=rejected,
             holes=None if holes is None else holes(),
+            connections=connections or {},
             problems=[] if check is None else check(network.attempts, events),
         )
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tests.collect.rawserver import close_frame, frame
 from tests.collect.test_transport import BROKEN
-from tests.drill.scenario import Play, Scenario, Section, Venue
+from tests.drill.at_length import both_deliver, flapping, try_again_later, within_budget
+from tests.drill.scenario import Play, Scenario, Section
 from tests.drill.sockets import Fault, Scene, on_sockets
-from tests.drill.virtually import Opens, on_virtual_time
-from wsresearch.reconnect.causes import Cause, Failure
+from tests.drill.virtually import on_virtual_time
 from wsresearch.venues.binance_wire import shutdown_message
 
 __all__ = ["SCENARIOS"]
@@ -24,6 +24,8 @@ HALF_OPEN = PING + PONG + 1.0
 """Promised to be noticed within the ping's interval and timeout and a second: 11 s with the defaults."""
 _ESTABLISHED = 1
 """Of Linux's tcp_states.h."""
+HAUNTS = 0.5
+"""Seconds for which a replaced connection delivers beside the new one."""
 LATE = 1.0
 """Seconds that a loaded machine may be late with what it does at a deadline."""
 
@@ -250,69 +252,28 @@ def shutdown(*, announced: bool) -> Fault:
     return fault
 
 
-async def comes_back_from_the_dead(scene: Scene) -> None:
-    """Stay silent until the client has another connection, then deliver on the old one."""
+async def outlived(scene: Scene) -> None:
+    """Be silent until the client has another connection, then deliver on the old one for as long as TCP lets us."""
     if scene.number == 1:
-        await scene.gone()
-        scene.stage.over = scene.stage.left = asyncio.get_running_loop().time()
-
-        async def haunt() -> None:
-            await scene.stage.back.wait()
-            for _ in range(5):
-                scene.peer.say(frame(1, scene.venue.trade().wire()))
-
-        await haunt()
-
-
-# -- rules that take long, on virtual time ------------------------------------------------------------------------
-
-
-def closed(code: int) -> Failure:
-    return Failure(cause=Cause.CLOSED, close_code=code, close_by="peer")
-
-
-def try_again_later(rng: random.Random, venue: Venue) -> Callable[[int, float], Opens]:
-    """1013, once or twice; then well."""
-    times = rng.randint(1, 2)
-
-    def meet(number: int, _now: float) -> Opens:
-        script = [(rng.uniform(0.01, 1), trade) for trade in venue.told(rng.randrange(1, 9))]
-        return Opens(
-            script=[(pause, trade.wire()) for pause, trade in script] + [(0.5, closed(1013))] * (number <= times)
-        )
-
-    return meet
-
-
-def waited_five(attempts: Sequence[float], events: Any) -> list[str]:
-    waits = [row["delay"] for row in events if row["kind"] == "backoff" and row["cause"] == "retry_after"]
-    return [] if waits and all(wait >= 5 for wait in waits) else [f"waits after 1013: {waits}"]
-
-
-def flapping(rng: random.Random, venue: Venue) -> Callable[[int, float], Opens]:
-    """A server that lets us in and closes at once, for minutes; sometimes after one message."""
-
-    def meet(_number: int, now: float) -> Opens:
-        if now > 250:
-            return Opens(script=[(0.1, trade.wire()) for trade in venue.told(5)])
-        script: list[tuple[float, bytes | Failure]] = [(0.0, t.wire()) for t in venue.told(1) if rng.random() < 0.5]
-        if not script:
-            venue.sent.pop()
-        return Opens(script=[*script, (0.0, closed(rng.choice([1000, 1001, 1012])))])
-
-    return meet
-
-
-def within_budget(attempts: Sequence[float], _events: Any) -> list[str]:
-    most = max(sum(first <= at < first + 100 for at in attempts) for first in attempts)
-    return [] if most <= 20 else [f"{most} attempts within 100 s, 20 are allowed"]
+        while len(scene.stage.accepted) < 2:  # noqa: ASYNC110 - told to nobody
+            await asyncio.sleep(0.002)
+        until = time.monotonic() + HAUNTS
+        while time.monotonic() < until and not scene.peer.writer.transport.is_closing():
+            scene.peer.say(frame(1, scene.venue.trade().wire()))
+            await asyncio.sleep(0.01)
+        return
+    for _ in range(10):
+        await scene.tell()
+        await asyncio.sleep(HAUNTS / 10)
+    await _part(scene)
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
 
 def o(name: str, injected: str, play: Fault | Play, *causes: str, **told: Any) -> Scenario:
-    keep = {key: told.pop(key) for key in ("truth", "notes", "may_note", "within", "recovers", "ends") if key in told}
+    kept = ("truth", "notes", "may_note", "within", "recovers", "ends", "attempts", "waits")
+    keep = {key: told.pop(key) for key in kept if key in told}
     if "ends" in keep:
         told["ends"] = keep["ends"]
     if "notes" in keep:
@@ -330,6 +291,7 @@ def o(name: str, injected: str, play: Fault | Play, *causes: str, **told: Any) -
 
 _THRICE: dict[str, Any] = {
     "ends": 3,
+    "attempts": 3,
     "delivers": False,
     "truth": "after three in a row the run ends by itself and says how to mend it",
 }
@@ -344,7 +306,7 @@ SCENARIOS = (
     o("close while TCP stays open", "a Close frame, and the server never hangs up", closes(1000, 1001, stays=True),
       "closed", within=1.0),
     o("close 1013", "try again later, once or twice",
-      on_virtual_time(try_again_later, seconds=60, check=waited_five), "closed", ready=True,
+      on_virtual_time(try_again_later, seconds=60), "closed", ready=True, waits=5.0,
       truth="every row stored; at least 5 s until the next attempt"),
     *(o(f"close {code}", "a Close frame that blames us, once or twice, after data",
         closes(code), "closed") for code in (1002, 1003, 1007, 1008, 1009, 1010)),
@@ -405,7 +367,10 @@ SCENARIOS = (
     o("the 24 h cut", "close 1001 without a word before", shutdown(announced=False), "closed"),
     o("serverShutdown", "the venue announces the end, delivers on, and closes", shutdown(announced=True),
       "server_shutdown"),
-    o("an old connection that still delivers", "silent until it is replaced, then it delivers",
-      comes_back_from_the_dead, "stalled", times=(1, 1), idle_timeout=IDLE,
+    o("an old connection that still delivers", "silent until it is replaced, then it delivers beside the new one",
+      outlived, "stalled", "closed", times=(2, 2), idle_timeout=IDLE,
       truth="nothing of the replaced connection is stored: it is a hole"),
+    o("an old connection that delivers the same, late", "what the new one brings comes again on the replaced one",
+      both_deliver, "stalled", ready=True,
+      truth="every row stored once, as the new connection's"),
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from tests.simulation.day import pace, simulate
 from tests.simulation.weather import PATTERNS
 from wsresearch.capture.reader import Reader
+from wsresearch.reconnect.budget import BudgetWindow
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -24,6 +25,15 @@ def test_a_bad_day_is_accounted_for(pattern: str, seed: int, tmp_path: Path) -> 
     assert day.trades
     due = 2 * 3600 / pace(seed)
     assert 0.8 * due <= Reader(tmp_path / "capture").stats().num_rows <= due + day.runs
+
+
+def test_a_budget_that_is_not_kept_is_seen_on_a_day_with_a_clock_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That somebody sets the clock excuses attempts that a restart misplaces, and not a day without a budget."""
+    monkeypatch.setattr(BudgetWindow, "ready_at", lambda self, at: at)
+    day = simulate("everything", 3, tmp_path / "capture", seconds=2 * 3600, budget="10/300")
+    assert any(what.startswith("11 attempts within") for what in day.wrong)
 
 
 def test_the_same_seed_gives_the_same_day(tmp_path: Path) -> None:

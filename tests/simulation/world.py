@@ -65,6 +65,8 @@ class World:
 
     Attributes
     ----------
+    began
+        When each run began, in virtual seconds of the day.
     leaving
         The run is being stopped: what ends now was not lost.
     gone
@@ -76,6 +78,7 @@ class World:
         self.every = every
         self.run = 0
         self.base = 0.0
+        self.began: list[float] = []
         self.attempts: list[float] = []
         self.told: list[Told] = []
         self.live = self.most_live = 0
@@ -86,6 +89,7 @@ class World:
     def begin(self) -> None:
         """Begin another run; the kernel has closed what the one before left open."""
         self.run += 1
+        self.began.append(self.base)
         self.live = 0
         self.leaving = self.gone = False
 

@@ -26,6 +26,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from tqdm import tqdm
 
+from tests.drill.disk.busy import stretch
 from wsresearch.api import Capture
 from wsresearch.capture.verify import verify
 from wsresearch.collect import process
@@ -43,10 +44,11 @@ _ENDLESS = "while True:\n    time.sleep(0.01)"
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What was done to kernels, how long attaching took in seconds, and what was not as it should be."""
+    """What was done to kernels, what attaching took in seconds and how busy it was then, and what went wrong."""
 
     done: dict[str, int] = field(default_factory=dict)
     attached: list[float] = field(default_factory=list)
+    stretch: list[float] = field(default_factory=list)
     rows: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -132,6 +134,7 @@ def disturb_kernels(
                     kernel = Kernel()
                 kernel.run(_IMPORTS)
                 outcome.attached.append(kernel.run(attach))
+                outcome.stretch.append(stretch())
             if _pid(root) != pid:
                 outcome.wrong.append(f"step {number}, {what}: the collector is pid {_pid(root)}, not {pid}")
         _compare(root, exchange, outcome)
@@ -180,6 +183,8 @@ def main() -> int:
         late = sum(seconds > SECONDS_ALLOWED for seconds in attached)
         print(f"  attached after       median {attached[len(attached) // 2]:.2f} s, most {attached[-1]:.2f} s")
         print(f"  over {SECONDS_ALLOWED:g} s             {late} of {len(attached)}")
+        if late:
+            outcome.wrong.append(f"attaching took {attached[-1]:.2f} s, at most {SECONDS_ALLOWED:g} s are allowed")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"  {os.cpu_count()} processors, load average {load}")
     for what in outcome.wrong or ["no row lost, no outage, one collector all the while"]:

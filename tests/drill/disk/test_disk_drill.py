@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -167,19 +168,32 @@ def test_eight_readers_while_all_is_written_rotated_sealed_and_recovered(tmp_pat
 
 
 def test_a_collector_killed_at_random_moments_loses_the_end_and_nothing_else(tmp_path: Path) -> None:
-    """Real processes at a thousand trades a second: what is stored is a prefix of what was sent, every hole is told."""
+    """Real processes at a thousand trades a second: what is stored is a prefix of what was sent, every hole is told.
+
+    Every kill is judged by ``make drill-disk``. Here, beside other tests, a collector that waits for a processor cannot
+    read what the exchange sends, nor write, nor start in time: the kill in the middle is judged, and by seconds that
+    are as long as the machine makes them.
+    """
     outcome = kill.kill_now_and_then(tmp_path, kills=3, seed=1, rate=1000.0, longest=1.0)
     assert outcome.wrong == []
     assert outcome.rows > 100
     assert len(outcome.kills) == 3
+    assert median(cost.lost / cost.stretch for cost in outcome.kills) <= kill.rows_allowed(1000.0), outcome.kills
+    begun = [cost.to_collecting / cost.stretch for cost in outcome.kills if cost.to_collecting is not None]
+    assert median(begun) <= kill.SECONDS_ALLOWED, outcome.kills
 
 
 def test_kernels_come_and_go_and_the_capture_goes_on(tmp_path: Path) -> None:
-    """A real kernel interrupted, restarted and shut down: one collector, no outage, no row lost, attached again."""
-    outcome = kernels.disturb_kernels(tmp_path / "capture", interrupts=2, restarts=1, shutdowns=1, seed=1)
+    """A real kernel interrupted, restarted and shut down: one collector, no outage, no row lost, attached again.
+
+    Each attaching is judged by ``make drill-disk``. Here, beside other tests, a kernel waits for a processor as well:
+    the one in the middle of three is judged, and by seconds that are as long as the machine makes them.
+    """
+    outcome = kernels.disturb_kernels(tmp_path / "capture", interrupts=2, restarts=2, shutdowns=1, seed=1)
     assert outcome.wrong == []
     assert outcome.rows > 100
-    assert min(outcome.attached) < kernels.SECONDS_ALLOWED
+    each = zip(outcome.attached, outcome.stretch, strict=True)
+    assert median(took / stretch for took, stretch in each) < kernels.SECONDS_ALLOWED, outcome
 
 
 def test_the_disk_of_the_drill_asks_for_every_call_of_the_seam() -> None:
