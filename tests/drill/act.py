@@ -46,8 +46,16 @@ __all__ = [
 
 RATE: Final = 1000.0
 """Trades a second."""
-LOST: Final = 600
-IN_FLIGHT: Final = 600
+LOST: Final = 100
+"""Rows that a SIGKILL may cost: 60 that were not yet flushed, and 40, those of 40 ms, on their way through the sockets.
+
+The rule is that of 600 rows at 10,000 a second with a flush of 50 ms. 75 kills beside a busy loop, on a machine with
+other work for all its cores, cost 18 in the median and 46 at most. [measured]"""
+IN_FLIGHT: Final = 40
+"""Rows that leaving a connection at once may cost: those on their way. 27 times that cost any, 5 and at most 18."""
+DISTURBED: Final = 4
+"""So many times more may lie in sockets where the collector has to wait for the processor: 76 kills without real-time
+priority beside the same work cost 31 in the median and 311 at most."""
 
 FLUSH: Final = 0.05
 _COMPLAINT: Final = re.compile(r"Traceback|^\S+ \S+ (ERROR|CRITICAL) |\bdefect\b|Fatal Python error", re.MULTILINE)
@@ -64,9 +72,12 @@ class Act:
     Attributes
     ----------
     cuts, cost
-        How often the collector was killed or told to leave its connection, and how many rows each may cost.
+        How often the collector was killed or told to leave its connection, and how many rows each may cost where
+        nothing disturbs it.
     since
         The exchange's connection after which those of this scenario come.
+    disturbed
+        How many times more a cut may cost than where the collector has a processor whenever it wants one.
     """
 
     def __init__(self, run: Run, config: Config) -> None:
@@ -78,6 +89,7 @@ class Act:
         self.cuts = 0
         self.cost = LOST
         self.since = 0
+        self.disturbed = 1
         self.problems: list[str] = []
         self.causes: set[str] = set()
         self._held: tuple[psutil.Process, float, tuple[int, int]] | None = None
@@ -203,7 +215,9 @@ def on_processes(act: Callable[[Act], None], *, may_lose: int | None = 0, **opti
         told = {**FAST, "flush": FLUSH, "url": venue.url, "seed": run.seed} | options
         doing = Act(run, make_config("binance:btcusdt,ethusdt", run.root, **told))
         doing.since = latest(venue.truth())
-        with undisturbed(), ended(doing):  # what is judged is the collector, not what else this machine does
+        # What is judged is the collector, not what else this machine does.
+        with undisturbed() as is_first, ended(doing):
+            doing.disturbed = 1 if is_first else DISTURBED
             act(doing)
         return accounted(doing, venue.truth(), may_lose=may_lose)
 
@@ -216,12 +230,12 @@ def accounted(act: Act, truth: Truth, *, may_lose: int | None = 0) -> Facts:
     mine = mine.filter(pc.greater(mine["connection"], since))
     connections = truth.connections.filter(pc.greater(truth.connections["connection"], since))
     ends = {"stopped": 0, "failed": 3, "gave_up": 4}
-    problems = list(act.problems)
+    problems, cost = list(act.problems), act.cost * act.disturbed
     if act.cuts:
         problems += [
-            f"{lost} rows of connection {connection - since} are missing, a cut may cost {act.cost}"
+            f"{lost} rows of connection {connection - since} are missing, a cut may cost {cost}"
             for connection, lost in lost_each(mine, act.run.root).items()
-            if lost > act.cost
+            if lost > cost
         ]
     return Facts(
         root=act.run.root,
@@ -231,7 +245,7 @@ def accounted(act: Act, truth: Truth, *, may_lose: int | None = 0) -> Facts:
         most_live=most_live(Truth(sent=truth.sent, faults=truth.faults, connections=connections)),
         stop=act.stop,
         recovery=act.recovery,
-        may_lose=None if may_lose is None else may_lose + act.cuts * act.cost,
+        may_lose=None if may_lose is None else may_lose + act.cuts * cost,
         problems=problems,
     )
 

@@ -57,6 +57,8 @@ _ROOM: Final = 8 << 20
 """Bytes of a disk that holds everything a run records."""
 _TOLD: Final = 0.5
 """Seconds after which a status must name a disk that fails."""
+_QUIET: Final = 6.5
+"""Seconds after which it must say that nothing was written, where nothing else can be told."""
 
 
 # -- a disk that fails for a while --------------------------------------------------------------------------------
@@ -65,31 +67,34 @@ Fails = Callable[[Act, psutil.Process], AbstractContextManager[None]]
 """Lets the disk of a running collector fail, and work again at its end."""
 
 
-def for_a_while(fails: Fails, *, drops: bool = True) -> Callable[[Act], None]:
-    """Let the disk fail for seconds, while market data goes on: status and events tell, and it mends by itself."""
+def for_a_while(fails: Fails, *, seconds: float = 2.0, silent: bool = False) -> Callable[[Act], None]:
+    """Let the disk fail for about so long, while market data goes on: status and events tell, and it mends by itself.
+
+    With `silent`, nothing at all can be written into the capture: then a status can tell only that nothing is.
+    """
 
     def act(doing: Act) -> None:
         collector = doing.started()
         doing.collecting()
         with fails(doing, collector):
-            watched(doing, doing.rng.uniform(1.5, 2.5))
+            watched(doing, doing.rng.uniform(0.75, 1.25) * seconds, silent=silent)
         mended(doing)
         doing.stopped()
-        told(doing, drops=drops)
+        told(doing)
 
     return act
 
 
-def watched(act: Act, seconds: float) -> None:
+def watched(act: Act, seconds: float, *, silent: bool = False) -> None:
     """Look at the status while the disk fails: it must name it."""
     began = time.monotonic()
-    named = True
     while (passed := time.monotonic() - began) < seconds:
         status = act.status()
-        if passed > _TOLD:
-            named = named and status is not None and status.cause == "disk"
+        cause = "" if status is None else status.cause or ""
+        if passed > (_QUIET if silent else _TOLD) and not (cause == "disk" or (silent and "written nothing" in cause)):
+            act.problems.append(f"{passed:.1f} s after the disk began to fail the status said {status}")
+            return
         time.sleep(0.05)
-    act.must(named, f"while the disk failed a status said {act.status()}")
 
 
 def mended(act: Act) -> None:
@@ -101,14 +106,13 @@ def mended(act: Act) -> None:
     act.must(status is not None and status.cause is None, f"with a disk that works again the status says {status}")
 
 
-def told(act: Act, *, drops: bool) -> None:
+def told(act: Act) -> None:
     """Events must say that it began and that it is over; what found no place in the queue is counted."""
     reader = Reader(act.run.root)
     said = [row["detail"] for row in reader.events().to_pylist() if row["cause"] == "disk"]
     act.must(any("fails" in text for text in said), f"no event tells that writing failed: {said}")
     act.must(any("works again" in text for text in said), f"no event tells that it works again: {said}")
-    dropped = pc.sum(reader.stats()["dropped"]).as_py()
-    act.must(bool(dropped) == drops, f"{dropped} messages are told as dropped")
+    act.must(pc.sum(reader.stats()["dropped"]).as_py(), "nothing was dropped: the queue was never full")
 
 
 @contextlib.contextmanager
@@ -139,8 +143,11 @@ def full(act: Act, _collector: psutil.Process) -> Iterator[None]:
 
 @contextlib.contextmanager
 def limited(act: Act, collector: psutil.Process) -> Iterator[None]:
-    """No file of the collector's may grow beyond some bytes."""
-    most = act.rng.choice([0, 1, 100, 4096])
+    """No file of the collector's may grow beyond some bytes; with more, its journals would just be short ones.
+
+    With less the note in the lock would have no room, and a status nothing to go by.
+    """
+    most = act.rng.choice([1024, 2048])
     before = resource.prlimit(collector.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, (most, before[1]))
     try:
@@ -484,8 +491,11 @@ SCENARIOS = (
     p("file size limit", "RLIMIT_FSIZE of the running collector, lifted after seconds",
       on_processes(for_a_while(limited), may_lose=None, queue_bytes=_SMALL), **_FAILING),
     p("read-only", "no file can be made any more, so it fails with the next segment; after seconds one can",
-      on_small_disk(for_a_while(nothing_new), may_lose=None, queue_bytes=_SMALL, rotate_rows=_ROWS),
+      on_small_disk(for_a_while(nothing_new, silent=True), may_lose=None, queue_bytes=_SMALL, rotate_rows=_ROWS),
       prepare=mounted, **_FAILING),
+    p("read-only for 9 s", "the same for longer, until a status says that nothing is written",
+      on_small_disk(for_a_while(nothing_new, seconds=9.0, silent=True), may_lose=None, queue_bytes=_SMALL,
+                    rotate_rows=_ROWS), prepare=mounted, long=True, **_FAILING),
     p("EIO, EACCES, EPERM and others", "each call that changes something is refused for seconds, writes half done",
       on_disk_of_ours(lambda _: RefusingDisk(), refusing, may_lose=None, queue_bytes=_SMALL), **_FAILING),
     p("slow writes", "each write and each flush takes 0.3 to 0.5 s, for three seconds and to the end",

@@ -141,21 +141,25 @@ def from_threads(act: Act) -> None:
     act.must(status is not None and status.run == 1, f"more than one run began: {status}")
 
 
-def restarted(act: Act) -> None:
-    """Stopped or killed, again and again, at any moment."""
-    times = act.rng.randint(2, 4)
-    for number in range(1, times + 1):
-        collector = act.started()
-        time.sleep(act.rng.uniform(0, 0.4))
-        if act.rng.random() < 0.5:
-            act.stopped()
-        else:
-            act.killed(collector)
-        status = act.status()
-        act.must(status is not None and status.run == number, f"after start {number} the status says {status}")
-    act.started()
-    act.collecting()
-    act.stopped()
+def restarted(least: int, most: int, *, kills: float) -> Callable[[Act], None]:
+    """Stopped or killed, again and again, at any moment; `kills` is the share of those killed."""
+
+    def act(doing: Act) -> None:
+        times = doing.rng.randint(least, most)
+        for number in range(1, times + 1):
+            collector = doing.started()
+            time.sleep(doing.rng.uniform(0, 0.4))
+            if doing.rng.random() >= kills:
+                doing.stopped()
+            else:
+                doing.killed(collector)
+            status = doing.status()
+            doing.must(status is not None and status.run == number, f"after start {number} the status says {status}")
+        doing.started()
+        doing.collecting()
+        doing.stopped()
+
+    return act
 
 
 def pestered(act: Act) -> None:
@@ -274,7 +278,10 @@ SCENARIOS = (
     p("double start", "two collectors on one directory", on_processes(started_twice), **_OWN),
     p("stop before start, double stop", "stops with nobody to stop", on_processes(stopped_twice), **_OWN),
     p("start from several threads", "three threads collect at one moment", on_processes(from_threads), **_OWN),
-    p("restarts", "stopped or killed and started again, a few times", on_processes(restarted), truth=_KILLED, **_OWN),
+    p("restarts", "stopped or killed and started again, a few times", on_processes(restarted(2, 4, kills=0.5)),
+      truth=_KILLED, **_OWN),
+    p("a hundred restarts", "the same a hundred times, one in ten by SIGKILL", on_processes(restarted(100, 100, kills=0.1)),
+      truth=_KILLED, long=True, **_OWN),
     p("reconnect now, again and again", "SIGUSR1 from the first moment on", on_processes(pestered), any_cause=True,
       truth="stored + holes = sent; the run goes on", **_OWN),
     p("stop at any moment", "stop is asked for while connecting, backing off, told to stay away, open, busy, ignored",
