@@ -46,16 +46,18 @@ __all__ = [
 
 RATE: Final = 1000.0
 """Trades a second."""
-LOST: Final = 100
-"""Rows that a SIGKILL may cost: 60 that were not yet flushed, and 40, those of 40 ms, on their way through the sockets.
+LOST: Final = 200
+"""Rows that a SIGKILL may cost: 60 that were not yet flushed, 40 on their way, and 100 that come in a slice of time.
 
-The rule is that of 600 rows at 10,000 a second with a flush of 50 ms. 75 kills beside a busy loop, on a machine with
-other work for all its cores, cost 18 in the median and 46 at most. [measured]"""
+The first is the rule of 600 rows at 10,000 a second with a flush of 50 ms; the second are those of 40 ms, which lie in
+sockets. For the last one the collector may have to wait for another of its priority, such as a run beside it or the
+start of a Python: Linux gives each 100 ms. 75 kills beside a busy loop and much other work, one at a time, cost 18 in
+the median and 46 at most; 20 of two runs at a time 147 at most. [measured]"""
 IN_FLIGHT: Final = 40
 """Rows that leaving a connection at once may cost: those on their way. 27 times that cost any, 5 and at most 18."""
-DISTURBED: Final = 4
-"""So many times more may lie in sockets where the collector has to wait for the processor: 76 kills without real-time
-priority beside the same work cost 31 in the median and 311 at most."""
+DISTURBED: Final = 2
+"""So many times more where the collector has to wait for anybody: 76 kills without real-time priority beside the same
+work cost 31 in the median and 311 at most. [measured]"""
 
 FLUSH: Final = 0.05
 _COMPLAINT: Final = re.compile(r"Traceback|^\S+ \S+ (ERROR|CRITICAL) |\bdefect\b|Fatal Python error", re.MULTILINE)

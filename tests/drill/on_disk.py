@@ -51,8 +51,8 @@ from wsresearch.schema import FORMAT_VERSION, TableName
 
 __all__ = ["SCENARIOS"]
 
-_SMALL: Final = 1 << 18
-"""Bytes of a queue that is full before a second is over."""
+_SMALL: Final = 1 << 17
+"""Bytes of a queue that is full in half a second."""
 _ROOM: Final = 8 << 20
 """Bytes of a disk that holds everything a run records."""
 _TOLD: Final = 0.5
@@ -415,14 +415,14 @@ def as_it_is(root: Path) -> dict[str, tuple[bytes, int, int]]:
 
 
 def cut_journal(act: Act) -> None:
-    """Killed; then the end of a journal is missing, and what is left of it is a prefix."""
+    """Killed; then up to half of a journal is missing, and what is left of it is a prefix."""
     act.killed(after_some(act))
     layout = Layout(act.run.root)
     (segment,) = layout.journals(TableName.TRADES)
     path = layout.journal_path(segment)
     size = path.stat().st_size
     rows = Reader(act.run.root).trades(columns=["trade_id"]).num_rows
-    os.truncate(path, act.rng.randrange(size))
+    os.truncate(path, act.rng.randrange(size // 2, size))
     left = Reader(act.run.root).trades(columns=["trade_id"]).num_rows
     act.cost += rows - left
     act.started()
@@ -439,6 +439,7 @@ def after_some(act: Act) -> psutil.Process:
     """Start a collector and let it store something."""
     collector = act.started()
     act.collecting(act.rng.randrange(1, 1000))
+    time.sleep(act.rng.uniform(0, 0.9))  # it was just flushed to the disk
     return collector
 
 
@@ -508,7 +509,7 @@ SCENARIOS = (
       on_processes(removed_behind)),
     p("a later format version", "the capture is of a later version: refused, and not a byte of it changes",
       on_processes(too_new)),
-    p("cut journal", "killed, and the journal cut at any byte; then started", on_processes(cut_journal),
+    p("cut journal", "killed, and up to half of the journal cut off; then started", on_processes(cut_journal),
       truth="a prefix of what was sent is stored, the rest of it is a hole", may_note=frozenset({"damaged"})),
     p("damaged Parquet", "killed, sealed, and the file damaged while its journal is there; then started",
       on_processes(damaged_parquet), truth="the damaged file lies in quarantine and is made anew: no row is lost by it",

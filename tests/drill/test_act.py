@@ -44,9 +44,14 @@ from wsresearch.collect.transport import WebSocketLink
 WebSocketLink.abort = lambda self: None
 """
 DIES = """
-import threading
+import os, threading, time
 
-threading.Timer(0.5, lambda: 1 / 0).start()
+def dies():
+    while os.readlink("/proc/self/fd/2") == os.devnull:  # before there is a log, nobody could be told
+        time.sleep(0.01)
+    1 / 0
+
+threading.Thread(target=dies, daemon=True).start()
 """
 
 
