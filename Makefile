@@ -89,6 +89,7 @@ drill-disk: $(VENV)/.dev
 	$(BIN)/python -m tests.drill.disk.readers
 	$(BIN)/python -m tests.drill.disk.kill --runs 1000
 	$(BIN)/python -m tests.drill.disk.kernels
+	$(BIN)/python -m tests.drill.disk.straced
 
 SEEDS ?= 200
 days: $(VENV)/.dev

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -78,7 +77,7 @@ def test_no_line_turns_the_verification_of_certificates_off() -> None:
 # -- secrets ------------------------------------------------------------------------------------------------------
 
 
-def _texts_in(root: Path) -> Iterator[tuple[str, str]]:
+def texts_in(root: Path) -> Iterator[tuple[str, str]]:
     """Every file of a capture as text: tables as their values and metadata, all else as it is."""
     for path in sorted(root.rglob("*")):
         if path.suffix == ".parquet":
@@ -88,8 +87,9 @@ def _texts_in(root: Path) -> Iterator[tuple[str, str]]:
             yield str(path), path.read_bytes().decode(errors="replace")
 
 
-def _wrong_uses(folder: Path) -> Iterator[Callable[[], object]]:
-    for url in (
+def wrong_addresses() -> list[str]:
+    """Addresses that carry the canary, each in another place."""
+    return [
         f"ws://me:{CANARY}@127.0.0.1:9",
         f"ws://me:{CANARY}/x@127.0.0.1:9",
         f"ws:me:{CANARY}@127.0.0.1",
@@ -98,8 +98,7 @@ def _wrong_uses(folder: Path) -> Iterator[Callable[[], object]]:
         f"ws://127.0.0.1:9/#token={CANARY}",
         f"wss://127.0.0.1:port?token={CANARY}",
         f"http://me:{CANARY}@127.0.0.1",
-    ):
-        yield partial(make_config, "binance:btcusdt", folder / "c", url=url)
+    ]
 
 
 def test_a_secret_in_an_address_is_refused_and_not_repeated(
@@ -107,9 +106,9 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(
 ) -> None:
     """Credentials and keys have no place in --url; the error that says so does not print them."""
     caplog.set_level(logging.DEBUG)
-    for use in _wrong_uses(tmp_path):
+    for url in wrong_addresses():
         with pytest.raises(UsageError) as caught:
-            use()
+            make_config("binance:btcusdt", tmp_path / "c", url=url)
         assert CANARY not in f"{caught.value} {caught.value!r}"
         assert caught.value.__cause__ is None or CANARY not in str(caught.value.__cause__)
     url = f"ws://me:{CANARY}@127.0.0.1:9"
@@ -165,7 +164,7 @@ def test_secrets_in_what_a_server_says_are_nowhere_afterwards(
     capture = Capture(root)
     shown = [screen, out, err, repr(capture), capture._repr_html_(), repr(capture.status), page.read_text()]
     assert not [text[:200] for text in shown if CANARY in text]
-    assert not [path for path, text in _texts_in(root) if CANARY in text]
+    assert not [path for path, text in texts_in(root) if CANARY in text]
 
 
 # -- foreign text ---------------------------------------------------------------------------------------------------
@@ -316,7 +315,7 @@ def test_nothing_but_files_and_folders_of_ours_is_opened(
         path = root / name
         is_folder = path.is_dir()
         path.rename(outside)
-        before = _content(outside)
+        before = content(outside)
         match what:
             case "link":
                 path.symlink_to(outside)
@@ -327,7 +326,7 @@ def test_nothing_but_files_and_folders_of_ours_is_opened(
             case "folder":
                 path.mkdir()
         said = _everything(root)
-        assert _content(outside) == before, f"{name}: something outside of the capture was changed"
+        assert content(outside) == before, f"{name}: something outside of the capture was changed"
         assert not (tmp_path / f"nowhere-{number}").exists(), f"{name}: something was made outside of the capture"
         rows = said[0].count("'trade_id'")
         assert rows <= 10
@@ -338,9 +337,10 @@ def test_nothing_but_files_and_folders_of_ours_is_opened(
     capsys.readouterr()
 
 
-def _content(path: Path) -> object:
+def content(path: Path) -> object:
+    """Every file in a folder with its bytes, or those of one file."""
     if path.is_dir():
-        return {str(found.relative_to(path)): _content(found) for found in sorted(path.rglob("*")) if found.is_file()}
+        return {str(found.relative_to(path)): content(found) for found in sorted(path.rglob("*")) if found.is_file()}
     return path.read_bytes()
 
 

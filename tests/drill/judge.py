@@ -43,6 +43,8 @@ class Verdict:
     ----------
     lost, duplicated, holes_wrong, leaks
         Rows sent and not stored, rows stored twice, holes that differ, things that are still held.
+    allowed
+        Rows sent and not stored because of a kill or cut, or dropped and counted: within their limit, and each a hole.
     noticed, recovery, stop
         Seconds, as in the facts.
     problems
@@ -52,6 +54,7 @@ class Verdict:
     """
 
     lost: int = 0
+    allowed: int = 0
     duplicated: int = 0
     holes_wrong: int = 0
     leaks: int = 0
@@ -118,7 +121,7 @@ def _judge_rows(scenario: Scenario, facts: Facts, verdict: Verdict) -> None:
         first = next(row for row, count in missing.items() if count > 0)
         verdict.problems.append(f"{verdict.lost} rows were sent and are not stored, the first: {first}")
     elif facts.may_lose != 0:
-        verdict.lost = 0  # told, and allowed
+        verdict.allowed, verdict.lost = verdict.lost, 0
     if verdict.duplicated:
         first = next(row for row, count in extra.items() if count > 0)
         verdict.problems.append(f"{verdict.duplicated} rows are stored that were not sent, or twice: {first}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CLIENT", "NET", "SERVER", "Network", "addressed", "inside", "namespaces"]
+__all__ = ["CLIENT", "NET", "SERVER", "Network", "addressed", "called", "inside", "namespaces"]
 
 SERVER, CLIENT, NET = "10.77.0.1", "10.77.0.2", "10.77.0.0/30"
 _NEW_NETWORK: Final = 0x40000000
@@ -25,11 +25,11 @@ def _away(call: str, *arguments: int) -> Iterator[None]:
     """Leave this thread's network namespace by a system call, and return to it at the end."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        _called(call, *arguments)
+        called(call, *arguments)
         try:
             yield
         finally:
-            _called("setns", home, _NEW_NETWORK)
+            called("setns", home, _NEW_NETWORK)
     finally:
         os.close(home)
 
@@ -41,7 +41,8 @@ def inside(namespace: int) -> Iterator[None]:
         yield
 
 
-def _called(name: str, *arguments: int) -> None:
+def called(name: str, *arguments: int | bytes | None) -> None:
+    """Make a system call by its name in the C library; raise what it refuses with."""
     # Of the os module only from Python 3.12 on.
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")

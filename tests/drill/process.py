@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import random
 import signal
@@ -13,71 +12,27 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import psutil
-import pyarrow.compute as pc
 
-from benchmarks.undisturbed import undisturbed
 from tests.collect.rawserver import frame, http
 from tests.collect.test_process import PARENT
-from tests.drill.act import LOST, Act, ended, trade_of
+from tests.drill.act import IN_FLIGHT, Act, exchange, on_processes
 from tests.drill.reaching import drop_by_drop
-from tests.drill.scenario import Facts, Play, Run, Scenario, Section, Venue
-from tests.drill.sockets import FAST, PATIENCE, Scene, on_sockets
+from tests.drill.scenario import Play, Scenario, Section, Venue
+from tests.drill.sockets import PATIENCE, Scene, on_sockets
 from tests.drill.virtually import Opens, Refuses, on_virtual_time
 from tests.simnet import SimTransport
-from wsresearch.api import collect, make_config
+from wsresearch.api import collect
 from wsresearch.collect import process
-from wsresearch.collect.status import read_status
 from wsresearch.errors import CaptureBusy
-from wsresearch.lab import ExchangeProcess, Tape, start
 from wsresearch.reconnect.actions import State
 from wsresearch.reconnect.causes import Cause, Failure
 
 __all__ = ["SCENARIOS"]
 
-RATE = 1000.0
-
-
-# -- a collector of its own process against the local exchange ----------------------------------------------------
-
-
-@cache
-def exchange() -> ExchangeProcess:
-    """One exchange for all runs of this process; its tape stands still while nobody can take market data."""
-    with undisturbed():
-        running = start(Tape.generate(("BTCUSDT", "ETHUSDT"), rate=RATE, seed=1), waits=True)
-    atexit.register(running.stop)
-    return running
-
-
-def on_processes(act: Callable[[Act], None], **options: Any) -> Play:
-    """Return how a scenario is played with a collector of its own process; what still runs at its end is killed."""
-
-    def play(run: Run) -> Facts:
-        venue = exchange()
-        known = pc.max(venue.truth().connections["connection"]).as_py() or 0
-        told = {**FAST, "flush": 0.05, "url": venue.url, "seed": run.seed} | options
-        doing = Act(run, make_config("binance:btcusdt,ethusdt", run.root, **told))
-        with undisturbed(), ended(doing):  # what is judged is the collector, not what else this machine does
-            act(doing)
-        truth = venue.truth().expected()
-        mine = truth.filter(pc.greater(truth["connection"], known)).to_pylist()
-        ends = {"stopped": 0, "failed": 3, "gave_up": 4}
-        return Facts(
-            root=run.root,
-            sent=[trade_of(row) for row in mine],
-            exit_code=ends.get(read_status(run.root).state),
-            causes=doing.causes,
-            stop=doing.stop,
-            recovery=doing.recovery,
-            may_lose=doing.cuts * LOST,
-            problems=doing.problems,
-        )
-
-    return play
+# -- signals, kills, starts and stops ------------------------------------------------------------------------------
 
 
 def frozen(least: float, most: float) -> Callable[[Act], None]:
@@ -186,27 +141,31 @@ def from_threads(act: Act) -> None:
     act.must(status is not None and status.run == 1, f"more than one run began: {status}")
 
 
-def restarted(act: Act) -> None:
-    """Stopped or killed, again and again, at any moment."""
-    times = act.rng.randint(2, 4)
-    for number in range(1, times + 1):
-        collector = act.started()
-        time.sleep(act.rng.uniform(0, 0.4))
-        if act.rng.random() < 0.5:
-            act.stopped()
-        else:
-            act.killed(collector)
-        status = act.status()
-        act.must(status is not None and status.run == number, f"after start {number} the status says {status}")
-    act.started()
-    act.collecting()
-    act.stopped()
+def restarted(least: int, most: int, *, kills: float) -> Callable[[Act], None]:
+    """Stopped or killed, again and again, at any moment; `kills` is the share of those killed."""
+
+    def act(doing: Act) -> None:
+        times = doing.rng.randint(least, most)
+        for number in range(1, times + 1):
+            collector = doing.started()
+            time.sleep(doing.rng.uniform(0, 0.4))
+            if doing.rng.random() >= kills:
+                doing.stopped()
+            else:
+                doing.killed(collector)
+            status = doing.status()
+            doing.must(status is not None and status.run == number, f"after start {number} the status says {status}")
+        doing.started()
+        doing.collecting()
+        doing.stopped()
+
+    return act
 
 
 def pestered(act: Act) -> None:
     """SIGUSR1 again and again, from the first moment on: never the end; what was on the way is a hole."""
     collector = act.started()
-    act.cuts = act.rng.randint(3, 8)
+    act.cuts, act.cost = act.rng.randint(3, 8), IN_FLIGHT
     for _ in range(act.cuts):
         collector.send_signal(signal.SIGUSR1)
         time.sleep(act.rng.uniform(0, 0.1))
@@ -319,7 +278,10 @@ SCENARIOS = (
     p("double start", "two collectors on one directory", on_processes(started_twice), **_OWN),
     p("stop before start, double stop", "stops with nobody to stop", on_processes(stopped_twice), **_OWN),
     p("start from several threads", "three threads collect at one moment", on_processes(from_threads), **_OWN),
-    p("restarts", "stopped or killed and started again, a few times", on_processes(restarted), truth=_KILLED, **_OWN),
+    p("restarts", "stopped or killed and started again, a few times", on_processes(restarted(2, 4, kills=0.5)),
+      truth=_KILLED, **_OWN),
+    p("a hundred restarts", "the same a hundred times, one in ten by SIGKILL",
+      on_processes(restarted(100, 100, kills=0.1)), truth=_KILLED, long=True, **_OWN),
     p("reconnect now, again and again", "SIGUSR1 from the first moment on", on_processes(pestered), any_cause=True,
       truth="stored + holes = sent; the run goes on", **_OWN),
     p("stop at any moment", "stop is asked for while connecting, backing off, told to stay away, open, busy, ignored",

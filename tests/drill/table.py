@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.drill import content, links, process, reaching, weather, while_open
+from tests.drill import content, links, on_disk, on_security, process, reaching, weather, while_open
 from tests.drill.scenario import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -14,5 +14,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *weather.SCENARIOS,
     *content.SCENARIOS,
     *process.SCENARIOS,
+    *on_disk.SCENARIOS,
+    *on_security.SCENARIOS,
 )
 """In the order of the catalogue; names are unique."""
