@@ -234,9 +234,16 @@ DEFECTS: Final = (
     Defect(
         name="a recycled pid passes for the collector",
         path="collect/lock.py",
-        old="same = abs(process.create_time() - self.started) < _SAME_START",
+        old="same = ticks == self.ticks if ticks and self.ticks else self._started_with(process)",
         new="same = process.is_running()",
         tests=("collect/test_lock.py::test_a_recycled_pid_is_recognised",),
+    ),
+    Defect(
+        name="a clock that is set hides the collector",
+        path="collect/lock.py",
+        old="same = ticks == self.ticks if ticks and self.ticks else self._started_with(process)",
+        new="same = self._started_with(process)",
+        tests=("collect/test_lock.py::test_a_clock_that_is_set_does_not_hide_a_collector",),
     ),
     Defect(
         name="two collectors on one directory",
