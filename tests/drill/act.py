@@ -46,18 +46,17 @@ __all__ = [
 
 RATE: Final = 1000.0
 """Trades a second."""
-LOST: Final = 200
-"""Rows that a SIGKILL may cost: 60 that were not yet flushed, 40 on their way, and 100 that come in a slice of time.
+LOST: Final = 100
+"""Rows that a SIGKILL may cost, one with another: 60 that were not yet flushed, and 40, those of 40 ms, in sockets.
 
-The first is the rule of 600 rows at 10,000 a second with a flush of 50 ms; the second are those of 40 ms, which lie in
-sockets. For the last one the collector may have to wait for another of its priority, such as a run beside it or the
-start of a Python: Linux gives each 100 ms. 75 kills beside a busy loop and much other work, one at a time, cost 18 in
-the median and 46 at most; 20 of two runs at a time 147 at most. [measured]"""
+The first is the rule of 600 rows at 10,000 a second with a flush of 50 ms. 75 kills, one at a time beside a busy loop
+and much other work, cost 18 in the median and 46 at most. [measured]"""
+WORST: Final = 400
+"""Rows that one of them may cost: it may come while a disk is waited for, or another of the same priority, such as a
+run beside it. In some 100 kills of two runs at a time beside much other work one cost 51 on average, five over 200,
+332 at most; 76 without real-time priority cost 31 in the median and 311 at most. [measured]"""
 IN_FLIGHT: Final = 40
 """Rows that leaving a connection at once may cost: those on their way. 27 times that cost any, 5 and at most 18."""
-DISTURBED: Final = 2
-"""So many times more where the collector has to wait for anybody: 76 kills without real-time priority beside the same
-work cost 31 in the median and 311 at most. [measured]"""
 
 FLUSH: Final = 0.05
 _COMPLAINT: Final = re.compile(r"Traceback|^\S+ \S+ (ERROR|CRITICAL) |\bdefect\b|Fatal Python error", re.MULTILINE)
@@ -73,13 +72,12 @@ class Act:
 
     Attributes
     ----------
-    cuts, cost
-        How often the collector was killed or told to leave its connection, and how many rows each may cost where
-        nothing disturbs it.
+    cuts
+        How often the collector was killed or told to leave its connection.
+    cost, worst
+        How many rows that may cost, one with another and a single one.
     since
         The exchange's connection after which those of this scenario come.
-    disturbed
-        How many times more a cut may cost than where the collector has a processor whenever it wants one.
     """
 
     def __init__(self, run: Run, config: Config) -> None:
@@ -89,9 +87,8 @@ class Act:
         self.stop: float | None = None
         self.recovery: float | None = None
         self.cuts = 0
-        self.cost = LOST
+        self.cost, self.worst = LOST, WORST
         self.since = 0
-        self.disturbed = 1
         self.problems: list[str] = []
         self.causes: set[str] = set()
         self._held: tuple[psutil.Process, float, tuple[int, int]] | None = None
@@ -134,7 +131,8 @@ class Act:
     def killed(self, victim: psutil.Process) -> None:
         victim.kill()
         self.cuts += 1
-        self.until(lambda: not process._lives(victim), "the end of a killed process")
+        # Its first thread is a zombie while others are still in a call to the disk, and hold the lock.
+        self.until(lambda: not process._lives(victim) and _threads(victim) <= 1, "the end of a killed process")
         self.status()
 
     def must(self, truth: object, what: str) -> None:
@@ -153,6 +151,13 @@ class Act:
             elif time.monotonic() - since[1] > _LIVED:
                 for what, before, now in zip(("descriptors", "threads"), since[2], _holds(found), strict=True):
                     self.must(now <= before + _FEW, f"the collector held {before} {what} and holds {now}")
+
+
+def _threads(victim: psutil.Process) -> int:
+    try:
+        return victim.num_threads()
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _holds(collector: psutil.Process) -> tuple[int, int]:
@@ -218,8 +223,7 @@ def on_processes(act: Callable[[Act], None], *, may_lose: int | None = 0, **opti
         doing = Act(run, make_config("binance:btcusdt,ethusdt", run.root, **told))
         doing.since = latest(venue.truth())
         # What is judged is the collector, not what else this machine does.
-        with undisturbed() as is_first, ended(doing):
-            doing.disturbed = 1 if is_first else DISTURBED
+        with undisturbed(), ended(doing):
             act(doing)
         return accounted(doing, venue.truth(), may_lose=may_lose)
 
@@ -232,12 +236,13 @@ def accounted(act: Act, truth: Truth, *, may_lose: int | None = 0) -> Facts:
     mine = mine.filter(pc.greater(mine["connection"], since))
     connections = truth.connections.filter(pc.greater(truth.connections["connection"], since))
     ends = {"stopped": 0, "failed": 3, "gave_up": 4}
-    problems, cost = list(act.problems), act.cost * act.disturbed
+    problems = list(act.problems)
+    allowed = act.worst + (act.cuts - 1) * act.cost if act.cuts else 0
     if act.cuts:
         problems += [
-            f"{lost} rows of connection {connection - since} are missing, a cut may cost {cost}"
+            f"{lost} rows of connection {connection - since} are missing, a cut may cost {act.worst}"
             for connection, lost in lost_each(mine, act.run.root).items()
-            if lost > cost
+            if lost > act.worst
         ]
     return Facts(
         root=act.run.root,
@@ -247,7 +252,7 @@ def accounted(act: Act, truth: Truth, *, may_lose: int | None = 0) -> Facts:
         most_live=most_live(Truth(sent=truth.sent, faults=truth.faults, connections=connections)),
         stop=act.stop,
         recovery=act.recovery,
-        may_lose=None if may_lose is None else may_lose + act.cuts * cost,
+        may_lose=None if may_lose is None else may_lose + allowed,
         problems=problems,
     )
 

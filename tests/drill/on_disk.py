@@ -51,8 +51,8 @@ from wsresearch.schema import FORMAT_VERSION, TableName
 
 __all__ = ["SCENARIOS"]
 
-_SMALL: Final = 1 << 17
-"""Bytes of a queue that is full in half a second."""
+_SMALL: Final = 1 << 16
+"""Bytes of a queue that is full in a second, the smallest there is."""
 _ROOM: Final = 8 << 20
 """Bytes of a disk that holds everything a run records."""
 _TOLD: Final = 0.5
@@ -424,7 +424,7 @@ def cut_journal(act: Act) -> None:
     rows = Reader(act.run.root).trades(columns=["trade_id"]).num_rows
     os.truncate(path, act.rng.randrange(size // 2, size))
     left = Reader(act.run.root).trades(columns=["trade_id"]).num_rows
-    act.cost += rows - left
+    act.worst += rows - left
     act.started()
     act.collecting()
     act.stopped()

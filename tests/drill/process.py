@@ -165,7 +165,8 @@ def restarted(least: int, most: int, *, kills: float) -> Callable[[Act], None]:
 def pestered(act: Act) -> None:
     """SIGUSR1 again and again, from the first moment on: never the end; what was on the way is a hole."""
     collector = act.started()
-    act.cuts, act.cost = act.rng.randint(3, 8), IN_FLIGHT
+    act.cuts = act.rng.randint(3, 8)
+    act.cost = act.worst = IN_FLIGHT
     for _ in range(act.cuts):
         collector.send_signal(signal.SIGUSR1)
         time.sleep(act.rng.uniform(0, 0.1))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drill.act import LOST, Act, on_processes
+from tests.drill.act import WORST, Act, on_processes
 from tests.drill.judge import drilled
 from tests.drill.test_judge import found, named
 
@@ -105,7 +105,7 @@ def test_a_kill_that_costs_too_much() -> None:
         doing.stopped()
 
     def forgiven(doing: Act) -> None:
-        doing.cost = 10_000
+        doing.worst = 10_000
         act(doing)
 
     scenario = named("SIGKILL")
@@ -113,4 +113,4 @@ def test_a_kill_that_costs_too_much() -> None:
     verdict = drilled(replace(scenario, play=on_processes(forgiven)), 1)
     assert verdict.is_well
     assert verdict.lost == 0
-    assert verdict.allowed > LOST
+    assert verdict.allowed > WORST

@@ -453,6 +453,13 @@ DEFECTS: Final = (
         tests=("collect/test_waiting.py::test_nothing_is_lost_or_doubled_and_trades_and_events_keep_their_order",),
     ),
     Defect(
+        name="a segment that begins within rows that waited knows nothing of those before it",
+        path="collect/recorder.py",
+        old="            self._note_written(recorded.num_rows)\n",
+        new="",
+        tests=("collect/test_recorder.py::test_a_segment_that_begins_within_rows_that_waited_knows_those_before_it",),
+    ),
+    Defect(
         name="ticks pile up before a disk that is slow to sync",
         path="collect/recorder.py",
         old="        if not self._tick_waits:\n",
