@@ -97,8 +97,8 @@ _BEGAN: dict[str, Any] = {
         (
             {"silence": 4.0, "attempts": 2, "attempts_failed": 1, "cause": "eof", "detail": "\x1b[31mred\nline"},
             (
-                "run 3 waited 4.00 s for its first message: 2 attempts, 1 failed, the last because the connection ended "
-                "without a Close frame (red line)"
+                "run 3 waited 4.00 s for its first message: 2 attempts, 1 failed, the last because the connection "
+                "ended without a Close frame (red line)"
             ),
         ),
         (

@@ -48,7 +48,7 @@ class Findings:
     @property
     def received(self) -> bool:
         """Return whether any market data ever came."""
-        return self.starts["first_message"].null_count < len(self.starts)
+        return bool(self.starts["first_message"].null_count < len(self.starts))
 
     def hard_starts(self) -> list[tuple[bool, str]]:
         """Return what is to be said of runs that had trouble to begin: whether data came at last, and a sentence."""
