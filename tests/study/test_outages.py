@@ -540,7 +540,12 @@ def test_a_wrong_table_is_an_error_that_names_the_column(events: Any, message: s
 def test_report_has_the_keys_of_the_contract() -> None:
     """``wsresearch report --json`` is made of plain values only; what needs the trades is null without them."""
     events = _one_outage().table()
-    assert report(events, outages=outages(events), trades=7) == {
+    told = report(events, outages=outages(events), trades=7)
+    [start] = told.pop("starts")
+    assert (start["delivered"], start["attempts"], start["attempts_failed"], start["ended"]) == (True, 1, 0, None)
+    assert told.pop("without_data") == pytest.approx(6.9 + start["silence"])
+    assert told.pop("lived") == start["lived"] > 6.9
+    assert told == {
         "outages": [
             {
                 "cause": "closed",
@@ -556,6 +561,7 @@ def test_report_has_the_keys_of_the_contract() -> None:
         ],
         "connections": 2,
         "trades": 7,
+        "symbols": {},
         "losses": None,
         "idle_timeout": None,
     }
