@@ -182,7 +182,7 @@ def test_pressing_start_keeps_nobody_waiting(tmp_path: Path, close: Callable[[Pa
         ({"symbols": "btc/usdt"}, "'btc/usdt'"),
         ({"symbols": ""}, "symbols is empty"),
         ({"policy": "full-jitter", "parameters": {"cap": "0.5"}}, "cap must be a number at least 1 (base)"),
-        ({"idle_timeout": "0"}, "idle-timeout is 0.0, but must be 0.1 to 86400 seconds"),
+        ({"idle_timeout": "0"}, "idle-timeout is 0.0, but must be a finite number of seconds, 0.1 to 86400"),
         ({"url": "http://nowhere"}, "http://nowhere"),
         ({"directory": "{busy}", "idle_timeout": "7"}, "a collector already runs on"),
         ({"directory": "{file}"}, "is a file"),
