@@ -157,6 +157,7 @@ def test_a_capture_that_never_connected_is_no_capture_without_outage() -> None:
         "run 1 never connected in 30.0 s and gave up: 3 attempts, 3 failed, the last because the server refused the "
         "connection"
     )
+    assert "unknown" in [text.get_text() for text in ax.texts]  # not that no id was lost
     assert title(timeline(_refused(None).table())) == "Not connected yet: 30.0 s without data, 3 failed attempts"
     log = _refused(None)
     log.try_to_open(1.0)

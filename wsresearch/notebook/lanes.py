@@ -217,5 +217,11 @@ def label_lanes(ax: Axes, scene: Scene) -> None:
     tries = counted(len(scene.attempts), "attempt") + (f",\n{failed:,} failed" if failed else "")
     beside(ax, scene.palette, (CONNECTING.bottom + CONNECTING.top) / 2, tries)
     lost = sum(scene.holes["count"].to_pylist())
-    words = f"{counted(lost, 'id')}\nin {counted(len(scene.holes), 'hole')}" if lost else "none"
+    words = (
+        f"{counted(lost, 'id')}\nin {counted(len(scene.holes), 'hole')}"
+        if lost
+        else "none"
+        if scene.received
+        else "unknown"
+    )
     beside(ax, scene.palette, (LOST.bottom + LOST.top) / 2, words)

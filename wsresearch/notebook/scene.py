@@ -129,6 +129,11 @@ class Scene:
         """Return the seconds that passed in runs before their first message: without data, and in no outage."""
         return float(self.starts["silence"].to_numpy().sum())
 
+    @property
+    def received(self) -> bool:
+        """Return whether any market data ever came."""
+        return bool(self.starts["first_message"].null_count < len(self.starts))
+
     def spans(self) -> tuple[Floats, Floats]:
         """Return where each outage begins and ends on the axis."""
         began, ended = spans(self.outages)

@@ -31,7 +31,7 @@ def _finding(scene: Scene) -> tuple[str, str]:
     """Say in a line what the picture shows, and in another what stands out."""
     span, lived = scene.clock.seconds, float(scene.starts["lived"].to_numpy().sum())
     hard = [words for row in plain_rows(scene.starts) if (words := hard_start(row)) is not None]
-    if len(scene.starts) and scene.starts["first_message"].null_count == len(scene.starts):
+    if not scene.received:
         opened = any(scene.starts["attempts_opened"].to_pylist())
         over = scene.starts["ended"][-1].as_py() is not None
         begun = "Connected, but no market data" if opened else "Never connected" if over else "Not connected"
