@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wsresearch.errors import UsageError
+from wsresearch.errors import NotACapture, UsageError
 from wsresearch.progress import ProgressLine, Rate
 from wsresearch.reconnect.presets import POLICIES, PRESETS
 
@@ -102,7 +102,13 @@ def collect(
     line.close()
     from wsresearch.collect.status import read_status
 
-    status = read_status(asked.out)
+    try:
+        status = read_status(asked.out)
+    except NotACapture:
+        if not code:
+            raise
+        print(f"{str(asked.out)!r} is no capture any more: it was removed while it was collected", file=sys.stderr)
+        return code
     if as_json:
         print(json.dumps(status.as_json(), indent=2, default=str))
     else:

@@ -83,7 +83,7 @@ def on_virtual_time(
 
                 stop = collector.stop
 
-                def wished(detail: str = "asked to stop") -> None:
+                def wished(detail: str = "a stop was asked for") -> None:
                     wishes.append(now())
                     stop(detail)
 

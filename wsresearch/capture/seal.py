@@ -190,6 +190,9 @@ def _seal(
     with reading:
         if (date := reading.date) is not None:
             path = layout.parquet_path(segment, date)
+            # Before anything in them is looked at: behind a link in the place of one of them, nothing is ours to move.
+            for folder in (layout.table_dir(segment.table), layout.date_dir(segment.table, date)):
+                disk.mkdir(folder)
             if os.path.lexists(path):
                 same = _holds(path, encode(segment.table, reading.pieces, reading.metadata))
             else:
@@ -233,8 +236,6 @@ def _publish(layout: Layout, reading: Reading, date: Date, *, disk: Disk, on_ste
     Nothing is left of it if the rows turn out to be of several dates.
     """
     segment = reading.segment
-    disk.mkdir(layout.table_dir(segment.table))
-    disk.mkdir(layout.date_dir(segment.table, date))
     temporary = layout.temporary_path(segment, date)
     with suppress(FileNotFoundError):
         disk.unlink(temporary)

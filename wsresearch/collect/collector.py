@@ -182,7 +182,7 @@ class Collector:
                 await self._deadline_reached()
         return self._end.exit_code
 
-    def stop(self, detail: str = "asked to stop") -> None:
+    def stop(self, detail: str = "a stop was asked for") -> None:
         """End the run: close politely, write everything, be gone within two seconds. May be called twice."""
         if self._stopping is None:
             self._stopping = Leaving(asked=self._transport.now(), detail=detail)

@@ -70,7 +70,7 @@ def collect_here(
         collector = Collector(config)
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, collector.stop, f"signal {signal.Signals(number).name}")
+            loop.add_signal_handler(number, collector.stop, f"a stop was asked for by {signal.Signals(number).name}")
         # Whoever finds our pid in the lock may send it from then on, and unhandled it would end us.
         loop.add_signal_handler(signal.SIGUSR1, lambda: None)
         async with collector:

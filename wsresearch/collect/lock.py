@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ _SAME_START = 0.05
 # one needs room on a disk that is full.
 _NOTE_BYTES = 1024
 _LONGEST_TROUBLE = 200
+# Seconds for the threads of a killed process to go, each when the kernel call it is in returns.
+_LAST_THREAD = 2.0
 _PROC = Path("/proc")
 _START_TICKS = 19
 """Field of a process's ``stat`` behind its name: the start in clock ticks since the machine booted, proc(5)."""
@@ -155,6 +158,21 @@ def _is_foreign(path: Path) -> bool:
     return os.path.lexists(path) and (path.is_symlink() or not path.is_file())
 
 
+def _acquire(lock: FileLock, root: Path) -> None:
+    """Take the OS lock, at once or never, but for a holder that was killed: its last thread may go a moment later."""
+    until = time.monotonic() + _LAST_THREAD
+    while True:
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = holder_of(root)
+            if holder is None or not holder.is_here or holder.process() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 class Held:
     """The lock while it is ours."""
 
@@ -203,7 +221,7 @@ def held(root: Path) -> Iterator[Held]:
     # Taken in the thread that repairs, given back in the one that collects.
     lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
     try:
-        lock.acquire()
+        _acquire(lock, root)
     except Timeout:
         holder = holder_of(root)
         who = f"pid {holder.pid} on {holder.host}" if holder else "another process"
