@@ -128,7 +128,9 @@ class _Night:
                 self._ids[name] += 1
                 self.told.trades += 1
                 self.intake.digest(4096, connection=1, outage=0)
-        self.told.dropped += self.chronicle.second(
+            else:
+                self.told.dropped += 1
+        self.chronicle.second(
             now_ms * 10**6, self.inbox, self.intake.tally(), note=self.note, connection=1, ping_rtt=None
         )
 
