@@ -115,8 +115,9 @@ def name(fd):
     except FileNotFoundError:
         return ''  # that of the listing itself
 
-# Not counted: what ZeroMQ frees when it likes, and IPython's history.
-others = re.compile('eventfd|history.sqlite|profile_default|^$')
+# Not counted: what ZeroMQ frees when it likes, IPython's history, and fonts, of which matplotlib keeps 64 at most open,
+# each once for every thread that has drawn with it.
+others = re.compile('eventfd|history.sqlite|profile_default|[.]ttf$|^$')
 with panel._looking:  # a look under way has files open for a moment
     print(json.dumps({
         'threads': sorted(thread.name.rstrip('-0123456789') for thread in threading.enumerate()),
