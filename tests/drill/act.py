@@ -53,8 +53,8 @@ The first is the rule of 600 rows at 10,000 a second with a flush of 50 ms. 75 k
 and much other work, cost 18 in the median and 46 at most. [measured]"""
 WORST: Final = 400
 """Rows that one of them may cost: it may come while a disk is waited for, or another of the same priority, such as a
-run beside it. In some 100 kills of two runs at a time beside much other work one cost 51 on average, five over 200,
-332 at most; 76 without real-time priority cost 31 in the median and 311 at most. [measured]"""
+run beside it. Beside much other work, two runs at a time, the dearest of some 100 kills cost 332; of 76 without
+real-time priority 311, and 31 in the median. [measured]"""
 IN_FLIGHT: Final = 40
 """Rows that leaving a connection at once may cost: those on their way. 27 times that cost any, 5 and at most 18."""
 

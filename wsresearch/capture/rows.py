@@ -127,10 +127,7 @@ def segment_rows(
         except FileNotFoundError:
             now = find(layout, place.segment)
         except PermissionError as error:  # of a journal: what reads a sealed file has its own words
-            path = os.fspath(layout.journal_path(place.segment))
-            raise CaptureError(
-                f"{path!r} cannot be read ({error.strerror}): give yourself permission to read it"
-            ) from error
+            raise _unread(layout, place.segment, error, "give yourself permission to read it") from error
         except CaptureDamaged:
             if not now.journal or now.parquet is None:
                 raise
@@ -157,10 +154,7 @@ def summary(layout: Layout, place: Place) -> SegmentSummary | None:
         except FileNotFoundError:
             now = find(layout, place.segment)
         except PermissionError as error:  # of a journal: what reads a sealed file has its own words
-            path = os.fspath(layout.journal_path(place.segment))
-            raise CaptureError(
-                f"{path!r} cannot be read ({error.strerror}): give yourself permission to read it"
-            ) from error
+            raise _unread(layout, place.segment, error, "give yourself permission to read it") from error
         except CaptureDamaged:
             if not now.journal or now.parquet is None:
                 raise
@@ -171,9 +165,12 @@ def summary(layout: Layout, place: Place) -> SegmentSummary | None:
 def refuse_unread(layout: Layout, follower: Follower) -> None:
     """Raise CaptureError if the disk kept back what a journal holds: a prefix cut by that is not the prefix."""
     if follower.error is not None:
-        path = os.fspath(layout.journal_path(follower.segment))
-        why = follower.error.strerror or follower.error
-        raise CaptureError(f"{path!r} cannot be read ({why}): check the disk and try again") from follower.error
+        raise _unread(layout, follower.segment, follower.error, "check the disk and try again") from follower.error
+
+
+def _unread(layout: Layout, segment: Segment, error: OSError, todo: str) -> CaptureError:
+    path = os.fspath(layout.journal_path(segment))
+    return CaptureError(f"{path!r} cannot be read ({error.strerror or error}): {todo}")
 
 
 def capture_is_there(layout: Layout) -> None:

@@ -47,6 +47,8 @@ class Chronicle:
         What the run has counted so far.
     cause
         Why the last connection or attempt ended, None once that is mended.
+    stopped_by
+        Why the run was stopped, in words; None until then.
     disk_fails
         Whether nothing can be written at the moment.
     """
