@@ -81,12 +81,13 @@ class Inbox:
         """Take a block; from its first message on that does not fit, it is dropped. Never waits."""
         if not len(block):
             return
-        size = block.nbytes
+        footprint = block.footprint
+        size = footprint - PER_MESSAGE * len(block)
         counters = self._counters
         counters.messages += len(block)
         counters.bytes += size
         room = self.limit - self.held_bytes
-        if block.footprint > room:
+        if footprint > room:
             fit = int(np.searchsorted(np.cumsum(block.ends - block.starts + PER_MESSAGE), room, side="right"))
             kept = block[:fit]
             counters.dropped += len(block) - fit
@@ -96,7 +97,8 @@ class Inbox:
                 return
             # A copy, lest the few that are kept and counted hold the many bytes in memory that are not.
             block = Frames.of(kept.messages(), kept.recv_ns)
-        self.held_bytes += block.footprint
+            footprint = block.footprint
+        self.held_bytes += footprint
         self._close_singles()
         self._blocks.append(block)
         self._arrived(len(block))
