@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.drill import content, links, on_disk, on_security, process, reaching, weather, while_open
+from tests.drill import content, links, on_disk, on_files, on_security, process, reaching, weather, while_open
 from tests.drill.scenario import Scenario
 
 __all__ = ["SCENARIOS"]
@@ -15,6 +15,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *content.SCENARIOS,
     *process.SCENARIOS,
     *on_disk.SCENARIOS,
+    *on_files.SCENARIOS,
     *on_security.SCENARIOS,
 )
 """In the order of the catalogue; names are unique."""
