@@ -126,6 +126,27 @@ def test_last_words_are_in_the_log_however_often_it_was_rotated(tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"collector.log", "collector.log.1"}
 
 
+def test_a_log_that_is_opened_again_follows_no_link(tmp_path: Path) -> None:
+    """What somebody put in the place of the log while the collector runs is not written to."""
+    log, elsewhere = tmp_path / "collector.log", tmp_path / "elsewhere"
+    elsewhere.write_text("theirs\n")
+    code = """
+        import logging, os, sys
+        from pathlib import Path
+        from wsresearch.collect import here
+
+        here._log_to(Path(sys.argv[1]))
+        logging.info("ours")
+        logging.root.handlers[0].close()
+        os.remove(sys.argv[1])
+        os.symlink(sys.argv[2], sys.argv[1])
+        logging.info("ours again")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(log), str(elsewhere)]
+    subprocess.run(command, check=True, timeout=PATIENCE, stderr=subprocess.DEVNULL)
+    assert elsewhere.read_text() == "theirs\n"
+
+
 # -- a life -------------------------------------------------------------------------------------------------------
 
 

@@ -149,18 +149,21 @@ def _collect() -> int:
 
 
 class _Log(logging.handlers.RotatingFileHandler):
-    """A log of bounded size, which stderr follows from one file to the next."""
+    """A log of bounded size, 0600, which stderr follows from one file to the next."""
 
     def _open(self) -> io.TextIOWrapper:
-        stream = super()._open()
+        stream = open(self.baseFilename, "a", encoding="utf-8", opener=_opened)  # noqa: SIM115 - it stays open
         os.dup2(stream.fileno(), sys.stderr.fileno())
         return stream
 
 
-def _log_to(path: Path) -> None:
-    """Log to a file beside the capture, 0600, of bounded size; whatever still goes to stderr lands there too."""
+def _opened(path: str, flags: int) -> int:
     # O_NONBLOCK: a pipe of that name, which nobody reads, is an error and not a wait for ever.
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+def _log_to(path: Path) -> None:
+    """Log to a file beside the capture, of bounded size; whatever still goes to stderr lands there too."""
     handler = _Log(path, maxBytes=_LOG_BYTES, backupCount=1)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     formatter.converter = time.gmtime
