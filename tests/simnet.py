@@ -59,6 +59,8 @@ class SimTransport:
         self.live = 0
         self.most_live = 0
         self.goodbyes: list[float] = []
+        # A loop holds its tasks weakly: one of a link that nobody has any more would be collected while it waits.
+        self.tasks: set[asyncio.Task[Failure]] = set()
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -94,6 +96,8 @@ class SimLink:
         self._gone = False
         self._outlives = answer.outlives
         self._task = asyncio.create_task(self._play(answer.script))
+        net.tasks.add(self._task)
+        self._task.add_done_callback(net.tasks.discard)
 
     async def _play(self, script: Iterable[tuple[float, bytes | Failure]]) -> Failure:
         for pause, step in script:

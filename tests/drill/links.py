@@ -212,6 +212,7 @@ def _played(
                 time.sleep(_LOOKS)
             if stops:
                 act.stopped()
+            mending_ns = time.time_ns()
         back_ns = time.time_ns()
         if not stops:
             act.collecting(100)
@@ -227,7 +228,7 @@ def _played(
     act.must(failed <= set(costs.failures), f"attempts failed by {sorted(failed)}")
     firsts = [row["time"].value for row in events if row["kind"] == "first_message" and row["connection"] > 1]
     if costs.is_silent:
-        act.must(firsts and firsts[0] > back_ns, "market data came over a link that was down")
+        act.must(firsts and firsts[0] > mending_ns, "market data came over a link that was down")
     sent, unsure = _accounts(venue.truth(), since_ns=cut_ns - _EARLY_NS, is_last_whole=not stops)
     return Facts(
         root=act.run.root,
