@@ -248,8 +248,13 @@ def _played(
 def _unanswered(net: Network) -> int:
     """Return how many bytes of the exchange's are under way: sent, and not acknowledged by the collector's kernel."""
     with inside(net.server):
-        rows = [row.split() for row in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]]
-    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[3] == _ESTABLISHED)
+        return sum(int(row[4].partition(":")[0], 16) for row in _established("thread-self"))
+
+
+def _established(process: int | str) -> list[list[str]]:
+    """Return the words of each open connection in the namespace of a process, as proc(5) has them."""
+    rows = [row.split() for row in Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]]
+    return [row for row in rows if row[3] == _ESTABLISHED]
 
 
 def _accounts(truth: Truth, cut_ns: int, *, under_way: int, is_last_whole: bool) -> tuple[pa.Table, pa.Table]:
@@ -276,8 +281,7 @@ def _counted(pid: int) -> Iterator[list[int]]:
     def count() -> None:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             while not over.wait(_LOOKS):
-                rows = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-                counts.append(len({row.split()[1] for row in rows if row.split()[3] == _ESTABLISHED}))
+                counts.append(len({row[1] for row in _established(pid)}))
 
     thread = threading.Thread(target=count)
     thread.start()
