@@ -69,8 +69,10 @@ def test_twenty_faults_are_told_as_the_exchange_saw_them(tmp_path: Path) -> None
     """
     with undisturbed():
         drill = two_hundred_faults.play(two_hundred_faults.drawn(count=20, seed=2), tmp_path, seed=2)
-    differing = [check for check in drill.checks() if not check.agrees]
-    assert not differing
+    differing = [
+        f"{check.what}: {check.truth} in truth, {check.disk} on disk" for check in drill.checks() if not check.agrees
+    ]
+    assert not differing, "\n".join(differing)
     off = drill.differences()
     assert len(off) >= 12
     medians = {phase: np.median([abs(one[phase]) for one in off]) for phase in two_hundred_faults.COMPARED}
