@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 _NEW_MOUNTS: Final = 0x00020000
 """CLONE_NEWNS of Linux's sched.h; those below are of its mount.h."""
-_READ_ONLY, _REMOUNT, _BIND, _ALL_BELOW, _PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+_READ_ONLY, _REMOUNT, _BIND, _MOVE, _ALL_BELOW, _PRIVATE = 0x1, 0x20, 0x1000, 0x2000, 0x4000, 0x40000
 _DETACH: Final = 0x2
 
 
@@ -63,15 +63,26 @@ def tmpfs(at: Path, *, size: int) -> Iterator[None]:
 def read_only(folder: Path) -> Iterator[None]:
     """Let nothing be made, renamed or removed in a folder, as on a file system that has become read-only.
 
-    What is open for writing stays so: with such files a file system is not mounted read-only, it is busy.
+    What is open for writing stays so: with such files a file system is not mounted read-only, it is busy. So the mount
+    becomes read-only beside the folder, where nobody writes, and is moved over it then. Call it :func:`apart`.
     """
-    name = os.fsencode(folder)
-    called("mount", name, name, None, _BIND, None)
+    aside = folder.with_name(folder.name + "-read-only")
+    here, there = os.fsencode(aside), os.fsencode(folder)
+    aside.mkdir()
     try:
-        called("mount", b"none", name, None, _REMOUNT | _BIND | _READ_ONLY, None)
+        called("mount", there, here, None, _BIND, None)
+        try:
+            called("mount", b"none", here, None, _REMOUNT | _BIND | _READ_ONLY, None)
+            called("mount", here, there, None, _MOVE, None)
+        except OSError:
+            called("umount2", here, _DETACH)
+            raise
+    finally:
+        aside.rmdir()
+    try:
         yield
     finally:
-        called("umount2", name, _DETACH)
+        called("umount2", there, _DETACH)
 
 
 @cache
