@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -47,6 +48,8 @@ def main() -> int:
         for scenario in chosen:
             print(f"{scenario.section}: {scenario.name}\n    {scenario.injected}\n    {scenario.truth}")
         return 0
+    # As Ctrl-C does it: the runs under way end their collectors.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("broken off by SIGTERM"))
     seeds = range(asked.seed, asked.seed + asked.runs)
     began = time.monotonic()
     failed = runs = unplayed = 0

@@ -24,8 +24,12 @@ def played(scenarios: Sequence[Scenario], seeds: range, *, jobs: int) -> Iterato
             )
             for scenario in scenarios
         ]
-        for scenario, futures in waiting:
-            yield scenario, {seed: future.result() for seed, future in futures.items()}
+        try:
+            for scenario, futures in waiting:
+                yield scenario, {seed: future.result() for seed, future in futures.items()}
+        finally:
+            # Whoever breaks it off waits for the runs under way, which end their collectors, and for no others.
+            pool.shutdown(cancel_futures=True)
 
 
 def _stride(scenario: Scenario) -> int:
