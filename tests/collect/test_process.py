@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -124,6 +125,40 @@ def test_last_words_are_in_the_log_however_often_it_was_rotated(tmp_path: Path) 
     assert "unraisable" in log.read_text()
     assert "Fatal Python error: Segmentation fault" in log.read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"collector.log", "collector.log.1"}
+
+
+def test_a_log_says_how_much_it_could_not_write(tmp_path: Path) -> None:
+    """What a full disk did not take of the log is told once it takes any: no line is missing without a word."""
+    log = tmp_path / "collector.log"
+    code = """
+        import logging, resource, sys
+        from pathlib import Path
+        from wsresearch.collect import here
+
+        def lines(first, last):
+            for number in range(first, last + 1):
+                logging.info("line %d, %s", number, "of a run " * 9)
+
+        here._log_to(Path(sys.argv[1]))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        lines(1, 3)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (800, before[1]))
+        lines(4, 20)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        lines(21, 22)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), log], capture_output=True, check=True)
+    assert done.stderr == b""
+    text = log.read_text()
+    there = [int(number) for number in re.findall(r"line (\d+),", text)]
+    told = re.findall(
+        r"WARNING .* \(File too large\): up to (\d+) lines are missing before this one$", text, re.MULTILINE
+    )
+    assert there[:3] == [1, 2, 3]
+    assert there[-2:] == [21, 22]
+    assert len(told) == 1
+    assert 22 - len(there) <= int(told[0]) <= 17
+    assert "Traceback" not in text
 
 
 def test_a_log_that_is_opened_again_follows_no_link(tmp_path: Path) -> None:

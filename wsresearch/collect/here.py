@@ -27,6 +27,7 @@ from wsresearch.collect.config import Config
 from wsresearch.collect.memory import keep_freed_memory
 from wsresearch.collect.process import COLLECT, LAUNCH, as_told, start_detached
 from wsresearch.errors import WsresearchError
+from wsresearch.safetext import safe
 
 __all__ = ["collect_here"]
 
@@ -149,7 +150,27 @@ def _collect() -> int:
 
 
 class _Log(logging.handlers.RotatingFileHandler):
-    """A log of bounded size, 0600, which stderr follows from one file to the next."""
+    """A log of bounded size, 0600, which stderr follows from one file to the next, and which says where it has gaps."""
+
+    _missing = 0
+    _why = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        missing, self._missing = self._missing, 0
+        if missing:
+            text = f"the log could not be written ({self._why}): up to {missing} lines are missing before this one"
+            told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": safe(text)}
+            super().emit(logging.makeLogRecord(told))
+            self._missing = missing if self._missing else 0
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        exc = sys.exc_info()[1]
+        if isinstance(exc, OSError):  # of the disk, which takes nothing from stderr either: that is this very file
+            self._missing += 1
+            self._why = exc.strerror or str(exc)
+        else:
+            super().handleError(record)
 
     def _open(self) -> io.TextIOWrapper:
         stream = open(self.baseFilename, "a", encoding="utf-8", opener=_opened)  # noqa: SIM115 - it stays open
